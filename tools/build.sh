@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Builds the pinned tools of the test bench, each once per change of its module files, and links them into a folder.
+#
+#   tools/build.sh BIN_DIR TOOL...      TOOL is the name of a folder beside this script
+#
+# Built tools are kept in ${FAIRLEAD_TOOLS_CACHE:-$HOME/.cache/fairlead/tools}/<tool>-<key>/, where the key covers the
+# module files and the recipe below, so that every checkout on a machine shares them.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${FAIRLEAD_TOOLS_CACHE:-$HOME/.cache/fairlead/tools}
+
+# The version that a tool's go.mod pins for a module, without its leading v.
+pinned() { sed -nE "s|^\s*(require )?$2 v([^ ]+).*|\2|p" "$here/$1/go.mod" | head -n 1; }
+
+# One line "binary=package" per program, then one line "-X …" per version variable: helm and Kubernetes report (and
+# decide by) what is stamped here, and would call themselves v1.20 or v0.0.0 otherwise.
+recipe() {
+  local version minor client
+  case $1 in
+    kubernetes)
+      version=$(pinned kubernetes k8s.io/kubernetes) minor=${version#1.} minor=${minor%%.*}
+      printf '%s=k8s.io/kubernetes/cmd/%s\n' kube-apiserver{,} kube-controller-manager{,} kube-scheduler{,} kubectl{,}
+      printf -- '-X k8s.io/component-base/version.%s\n' \
+        "gitVersion=v$version" gitMajor=1 "gitMinor=$minor" gitTreeState=clean gitCommit=0000000000000000000000000000000000000000
+      ;;
+    etcd) echo etcd=go.etcd.io/etcd/server/v3 ;;
+    kwok)
+      echo kwok=sigs.k8s.io/kwok/cmd/kwok
+      echo "-X sigs.k8s.io/kwok/pkg/consts.Version=$(pinned kwok sigs.k8s.io/kwok)"
+      ;;
+    helm3 | helm4)
+      version=$(pinned "$1" "helm.sh/helm/v${1#helm}")
+      echo "$1=helm.sh/helm/v${1#helm}/cmd/helm"
+      echo "-X helm.sh/helm/v${1#helm}/internal/version.version=v$version"
+      if [ "$1" = helm3 ]; then
+        client=$(pinned helm3 k8s.io/client-go) minor=${client#0.} minor=${minor%%.*}
+        printf -- '-X helm.sh/helm/v3/pkg/%s\n' {chartutil,lint/rules}.k8sVersionMajor=1 {chartutil,lint/rules}.k8sVersionMinor="$minor"
+      fi
+      ;;
+    kustomize)
+      echo kustomize=sigs.k8s.io/kustomize/kustomize/v5
+      echo "-X sigs.k8s.io/kustomize/api/provenance.version=v$(pinned kustomize sigs.k8s.io/kustomize/kustomize/v5)"
+      ;;
+    crane)
+      echo crane=github.com/google/go-containerregistry/cmd/crane
+      echo "-X github.com/google/go-containerregistry/cmd/crane/cmd.Version=$(pinned crane github.com/google/go-containerregistry)"
+      ;;
+    cargo-deny) echo "cargo-deny=$(cat "$here/cargo-deny/version")" ;;
+    *) echo "tools/build.sh: no recipe for a tool named '$1'" >&2; return 1 ;;
+  esac
+}
+
+key() {
+  { recipe "$1"; uname -sm; cat "$here/$1"/{go.mod,go.sum,version} 2>/dev/null || true; } | sha256sum | cut -c1-16
+}
+
+build_go() {
+  local tool=$1 out=$2 stamps program
+  stamps=$(recipe "$tool" | grep '^-X' | tr '\n' ' ' || true)
+  for program in $(recipe "$tool" | grep -v '^-X'); do
+    go build -C "$here/$tool" -mod=readonly -trimpath -buildvcs=false -ldflags "-s -w $stamps" \
+      -o "$out/${program%%=*}" "${program#*=}"
+  done
+}
+
+build() {
+  local tool=$1 out=$2
+  echo "building $tool (once; kept in $cache)" >&2
+  if [ "$tool" = cargo-deny ]; then
+    cargo install --quiet --locked --root "$out/root" --target-dir "$out/target" cargo-deny --version "=$(cat "$here/cargo-deny/version")"
+    mv "$out/root/bin/cargo-deny" "$out/" && rm -rf "$out/root" "$out/target"
+  else
+    build_go "$tool" "$out"
+  fi
+}
+
+ensure() {
+  local tool=$1 kept
+  kept=$cache/$tool-$(key "$tool")
+  if [ ! -d "$kept" ]; then
+    exec 9>"$cache/$tool.lock"
+    flock 9
+    if [ ! -d "$kept" ]; then
+      rm -rf "$kept.partial" && mkdir -p "$kept.partial"
+      build "$tool" "$kept.partial"
+      mv "$kept.partial" "$kept"
+    fi
+    exec 9>&-
+  fi
+  ln -sf "$kept"/* "$bin/"
+}
+
+bin=${1:?usage: tools/build.sh BIN_DIR TOOL...}
+shift
+mkdir -p "$bin" "$cache"
+for tool in "$@"; do ensure "$tool"; done
