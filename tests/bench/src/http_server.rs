@@ -1,0 +1,224 @@
+//! An HTTP(S) server on loopback that can ask for credentials, refuse, hang, and count.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::pki::Authority;
+use crate::ports::free_port;
+
+/// What a client must send.
+#[derive(Clone, Debug, Default)]
+pub enum Auth {
+    /// Nothing.
+    #[default]
+    None,
+    /// A user name and a password.
+    Basic {
+        /// The user name.
+        username: String,
+        /// The password.
+        password: String,
+    },
+    /// A bearer token.
+    Bearer {
+        /// The token.
+        token: String,
+    },
+}
+
+impl Auth {
+    fn header(&self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Basic { username, password } => {
+                Some(format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))))
+            }
+            Self::Bearer { token } => Some(format!("Bearer {token}")),
+        }
+    }
+}
+
+/// How a server treats its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// It answers.
+    Serve,
+    /// It answers 503 (HTTP) or closes the connection (SSH).
+    Refuse,
+    /// It accepts a request and never answers.
+    Hang,
+}
+
+/// What can be asked and told while a server runs.
+#[derive(Debug, Default)]
+pub struct Control {
+    behaviour: AtomicU8,
+    count: AtomicU64,
+    requests: Mutex<Vec<String>>,
+}
+
+impl Control {
+    /// Changes the behaviour for all requests to come.
+    pub fn behave(&self, behaviour: Behaviour) {
+        let code = match behaviour {
+            Behaviour::Serve => 0,
+            Behaviour::Refuse => 1,
+            Behaviour::Hang => 2,
+        };
+        self.behaviour.store(code, Ordering::SeqCst);
+    }
+
+    /// The behaviour.
+    pub fn behaviour(&self) -> Behaviour {
+        match self.behaviour.load(Ordering::SeqCst) {
+            0 => Behaviour::Serve,
+            1 => Behaviour::Refuse,
+            _ => Behaviour::Hang,
+        }
+    }
+
+    /// How many requests came, refused ones included.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// The requests as `GET /path?query`, or the command of an SSH session.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn note(&self, request: String) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+    }
+}
+
+/// A running server; stops to accept when dropped.
+#[derive(Debug)]
+pub struct HttpServer {
+    url: String,
+    task: JoinHandle<()>,
+}
+
+struct Gate {
+    control: Arc<Control>,
+    auth: Auth,
+}
+
+impl HttpServer {
+    /// Serves `router` on a free loopback port, over TLS when there is an authority to vouch for it.
+    ///
+    /// # Panics
+    /// When the port cannot be bound.
+    pub fn start(router: Router, auth: Auth, authority: Option<&Authority>, control: Arc<Control>) -> Self {
+        let port = free_port();
+        let gate = Arc::new(Gate { control, auth });
+        let router = router.layer(middleware::from_fn_with_state(gate, pass));
+        let runtime = crate::runtime::handle();
+        let _context = runtime.enter();
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("bind a free port");
+        listener.set_nonblocking(true).expect("make a socket non-blocking");
+        let listener = TcpListener::from_std(listener).expect("register a socket");
+        let (scheme, task) = match authority {
+            None => ("http", runtime.spawn(serve(listener, router))),
+            Some(authority) => ("https", runtime.spawn(serve(TlsListener::new(listener, authority), router))),
+        };
+        Self { url: format!("{scheme}://127.0.0.1:{port}"), task }
+    }
+
+    /// `http(s)://127.0.0.1:<port>`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve<L: Listener<Addr: std::fmt::Debug>>(listener: L, router: Router) {
+    if let Err(error) = axum::serve(listener, router).await {
+        eprintln!("bench: an HTTP server ended: {error}");
+    }
+}
+
+async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    gate.control.note(format!("{} {}", request.method(), request.uri()));
+    match gate.control.behaviour() {
+        Behaviour::Serve => {}
+        Behaviour::Refuse => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Behaviour::Hang => std::future::pending().await,
+    }
+    let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    match gate.auth.header() {
+        Some(wanted) if sent != Some(&wanted) => unauthorized(),
+        _ => next.run(request).await,
+    }
+}
+
+fn unauthorized() -> Response {
+    let mut response = Response::new(Body::from("unauthorized"));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let challenge = HeaderValue::from_static("Basic realm=\"bench\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+struct TlsListener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl TlsListener {
+    fn new(tcp: TcpListener, authority: &Authority) -> Self {
+        crate::runtime::install_crypto();
+        let identity = authority.loopback();
+        let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("a certificate that fits its key");
+        Self { tcp, acceptor: TlsAcceptor::from(Arc::new(config)) }
+    }
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            // A client that does not trust the certificate breaks off: the next one is welcome.
+            if let Ok((stream, address)) = self.tcp.accept().await
+                && let Ok(stream) = self.acceptor.accept(stream).await
+            {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}

@@ -1,0 +1,86 @@
+//! A whole Kubernetes control plane on loopback, for tests, the demo and the benchmarks.
+//!
+//! ```no_run
+//! # async fn test() {
+//! use std::time::Duration;
+//! use fairlead_testbench::{shared, wait_for};
+//!
+//! let bench = shared().await; // one control plane per test binary; needs `make tools`
+//! bench.install_crds().await; // the repository's crds/, once
+//! let namespace = bench.namespace("ui").await; // ui-0, with its service account
+//! bench.apply("…YAML…"); // server-side; panics with the API server's words
+//! let client = bench.client().await; // one per test: it lives on the test's runtime
+//! let value = wait_for("a ready replica", Duration::from_secs(30), || async {
+//!     Err::<(), _>("what is seen instead, for the error text".to_owned())
+//! })
+//! .await;
+//! let pods = bench.kubectl(&["get", "pods", "--namespace", &namespace]);
+//! # }
+//! ```
+//!
+//! The operator runs as a child process, with its log kept and printed when a test fails; tests that share a control
+//! plane give each operator its own namespace:
+//!
+//! ```no_run
+//! # async fn test(bench: &fairlead_testbench::TestBench) {
+//! use fairlead_testbench::{Helm, Operator};
+//! let binary = std::path::Path::new("…"); // env!("CARGO_BIN_EXE_fairlead")
+//! let mut operator = Operator::builder(binary, bench).helm(Helm::V3).watch_namespace("ui-0").start().await;
+//! operator.kill(); // SIGKILL
+//! operator.restart().await; // same data directory
+//! assert!(operator.log_lines().iter().any(|line| line["level"] == "INFO"));
+//! # }
+//! ```
+//!
+//! Remotes are real as well: git's own `http-backend`, an SSH server, and a Helm repository, all on loopback:
+//!
+//! ```no_run
+//! use fairlead_testbench::{Behaviour, ChartServer, GitServer, KeyKind, SshKey, fixture_chart};
+//!
+//! let key = SshKey::generate(KeyKind::EcdsaP384); // key.private, key.public: a Secret's identity, identity.pub
+//! let git = GitServer::builder().ssh(&key).start(); // also basic_auth(), bearer(), tls()
+//! let releases = git.repository("releases");
+//! let sha = releases.commit("a message", &[("production/ui.yaml", Some("…")), ("old.yaml", None)]);
+//! let (http, ssh, hosts) = (git.url(&releases), git.ssh_url(&releases), git.known_hosts());
+//! git.behave(Behaviour::Refuse); // or Hang, or Serve again; git.count() and git.requests() tell who asked
+//!
+//! let charts = ChartServer::start(); // also builder().basic_auth().tls()
+//! charts.publish(&fixture_chart("nodejs"), "1.2.3"); // tests/fixtures/charts/{nodejs,hooks}
+//! ```
+//!
+//! Pods run on a simulated node. A pod asks for trouble by the annotation (or label) `bench.fairlead.dev/fault`:
+//!
+//! | fault | what it does |
+//! |---|---|
+//! | `never-ready` | runs, but is never ready |
+//! | `crash-loop` | `CrashLoopBackOff`; the last run ended with exit code 3 and left a log |
+//! | `image-pull` | `ImagePullBackOff`, with the image in the message |
+//! | `job-fails` | a Job's pod ends with exit code 1 (without it: it completes) |
+//! | `test-fails` | a pod with a `helm.sh/hook` annotation ends with exit code 1 (without it: it completes) |
+//!
+//! `bench.fairlead.dev/ready-after: 3s` delays readiness, `bench.fairlead.dev/complete-after: 3s` completion.
+//!
+//! No process survives the test process, however that ends. A failed test's logs are kept in `target/bench-failures/`.
+
+pub mod bench;
+pub mod chart_server;
+pub mod control_plane;
+pub mod daemon;
+mod failure;
+pub mod git_server;
+pub mod http_server;
+pub mod objects;
+pub mod operator;
+pub mod pki;
+pub mod ports;
+pub mod runtime;
+pub mod tools;
+pub mod wait;
+
+pub use bench::{Helm, TestBench, shared};
+pub use chart_server::{ChartServer, chart_files, fixture_chart};
+pub use control_plane::User;
+pub use git_server::{GitServer, KeyKind, Repository, SshKey};
+pub use http_server::Behaviour;
+pub use operator::{Operator, OperatorBuilder};
+pub use wait::{try_wait_for, wait_for};
