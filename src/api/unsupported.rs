@@ -1,0 +1,364 @@
+//! Fields that are accepted but not acted on yet, so that a status can say so instead of nothing.
+//!
+//! Each function takes its spec apart without `..`: a new field does not compile until it stands in
+//! one of the two groups. To support a field, move its name to the first group and delete its line.
+
+use super::helm::v2::{
+    ChartRefKind, DriftDetection, DriftDetectionMode, HelmChartTemplateSpec, HelmReleaseSpec, Install, Test, Upgrade,
+};
+use super::kustomize::v1::KustomizationSpec;
+use super::meta::DependencyReference;
+use super::source::v1::{GitRepositorySpec, HelmChartSpec, HelmRepositorySpec};
+
+/// A path in the object and whether it is set.
+type Field = (&'static str, bool);
+
+/// Paths of the fields of a `GitRepository` that are set and not acted on.
+pub fn git_repository(spec: &GitRepositorySpec) -> Vec<&'static str> {
+    let GitRepositorySpec {
+        // Acted on.
+        url: _,
+        secret_ref: _,
+        interval: _,
+        timeout: _,
+        r#ref: _,
+        ignore: _,
+        suspend: _,
+        // Refused by the controller, with a reason of its own.
+        provider: _,
+        // Not yet.
+        service_account_name,
+        verify,
+        proxy_secret_ref,
+        recurse_submodules,
+        include,
+        sparse_checkout,
+    } = spec;
+    set(&[
+        ("spec.serviceAccountName", service_account_name.is_some()),
+        ("spec.verify", verify.is_some()),
+        ("spec.proxySecretRef", proxy_secret_ref.is_some()),
+        ("spec.recurseSubmodules", *recurse_submodules),
+        ("spec.include", !include.is_empty()),
+        ("spec.sparseCheckout", !sparse_checkout.is_empty()),
+    ])
+}
+
+/// Paths of the fields of a `HelmRepository` that are set and not acted on.
+pub fn helm_repository(spec: &HelmRepositorySpec) -> Vec<&'static str> {
+    let HelmRepositorySpec {
+        // Acted on.
+        url: _,
+        secret_ref: _,
+        cert_secret_ref: _,
+        pass_credentials: _,
+        interval: _,
+        timeout: _,
+        suspend: _,
+        // Only for registries, which the controller refuses with a reason of its own.
+        r#type: _,
+        provider: _,
+        insecure: _,
+        // Not yet; nor in Flux.
+        access_from,
+    } = spec;
+    set(&[("spec.accessFrom", access_from.is_some())])
+}
+
+/// Paths of the fields of a `HelmChart` that are set and not acted on.
+pub fn helm_chart(spec: &HelmChartSpec) -> Vec<&'static str> {
+    let HelmChartSpec {
+        // Acted on.
+        chart: _,
+        version: _,
+        interval: _,
+        reconcile_strategy: _,
+        values_files: _,
+        ignore_missing_values_files: _,
+        suspend: _,
+        // Acted on, but for the kinds that the controller refuses with a reason of its own.
+        source_ref: _,
+        // Not yet.
+        verify,
+    } = spec;
+    set(&[("spec.verify", verify.is_some())])
+}
+
+/// Paths of the fields of a `Kustomization` that are set and not acted on.
+pub fn kustomization(spec: &KustomizationSpec) -> Vec<&'static str> {
+    let KustomizationSpec {
+        // Acted on.
+        interval: _,
+        retry_interval: _,
+        path: _,
+        prune: _,
+        deletion_policy: _,
+        suspend: _,
+        target_namespace: _,
+        timeout: _,
+        wait: _,
+        source_ref: _,
+        // In parts.
+        depends_on,
+        // Not yet.
+        common_metadata,
+        decryption,
+        kube_config,
+        post_build,
+        health_checks,
+        name_prefix,
+        name_suffix,
+        patches,
+        images,
+        service_account_name,
+        force,
+        build_metadata,
+        components,
+        ignore_missing_components,
+        health_check_exprs,
+        ignore,
+    } = spec;
+    set(&[
+        ("spec.commonMetadata", common_metadata.is_some()),
+        ("spec.dependsOn[].readyExpr", any_ready_expr(depends_on)),
+        ("spec.decryption", decryption.is_some()),
+        ("spec.kubeConfig", kube_config.is_some()),
+        ("spec.postBuild", post_build.is_some()),
+        ("spec.healthChecks", !health_checks.is_empty()),
+        ("spec.namePrefix", name_prefix.is_some()),
+        ("spec.nameSuffix", name_suffix.is_some()),
+        ("spec.patches", !patches.is_empty()),
+        ("spec.images", !images.is_empty()),
+        ("spec.serviceAccountName", service_account_name.is_some()),
+        ("spec.force", *force),
+        ("spec.buildMetadata", !build_metadata.is_empty()),
+        ("spec.components", !components.is_empty()),
+        ("spec.ignoreMissingComponents", *ignore_missing_components),
+        ("spec.healthCheckExprs", !health_check_exprs.is_empty()),
+        ("spec.ignore", !ignore.is_empty()),
+    ])
+}
+
+/// Paths of the fields of a `HelmRelease` that are set and not acted on.
+pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
+    let HelmReleaseSpec {
+        // Acted on.
+        interval: _,
+        suspend: _,
+        release_name: _,
+        target_namespace: _,
+        timeout: _,
+        max_history: _,
+        uninstall: _,
+        values_from: _,
+        values: _,
+        // Acted on where the release is, refused by the controller elsewhere.
+        storage_namespace: _,
+        // Nothing to do: no client outlives a helm action, and health follows kstatus.
+        persistent_client: _,
+        // In parts.
+        chart,
+        chart_ref,
+        depends_on,
+        drift_detection,
+        install,
+        upgrade,
+        test,
+        // Not yet.
+        kube_config,
+        service_account_name,
+        rollback,
+        common_metadata,
+        post_renderers,
+        post_render_strategy,
+        wait_strategy,
+        health_check_exprs,
+    } = spec;
+    let mut paths = chart.as_ref().map(|chart| chart_template(&chart.spec)).unwrap_or_default();
+    paths.extend(drift_detection.as_ref().map(drift).unwrap_or_default());
+    paths.extend(install.as_ref().map(install_action).unwrap_or_default());
+    paths.extend(upgrade.as_ref().map(upgrade_action).unwrap_or_default());
+    paths.extend(test.as_ref().map(test_action).unwrap_or_default());
+    paths.extend(set(&[
+        ("spec.chartRef", chart_ref.as_ref().is_some_and(|chart| chart.kind != ChartRefKind::HelmChart)),
+        ("spec.dependsOn[].readyExpr", any_ready_expr(depends_on)),
+        ("spec.kubeConfig", kube_config.is_some()),
+        ("spec.serviceAccountName", service_account_name.is_some()),
+        ("spec.rollback", rollback.is_some()),
+        ("spec.commonMetadata", common_metadata.is_some()),
+        ("spec.postRenderers", !post_renderers.is_empty()),
+        ("spec.postRenderStrategy", post_render_strategy.is_some()),
+        ("spec.waitStrategy", wait_strategy.is_some()),
+        ("spec.healthCheckExprs", !health_check_exprs.is_empty()),
+    ]));
+    paths
+}
+
+fn chart_template(spec: &HelmChartTemplateSpec) -> Vec<&'static str> {
+    let HelmChartTemplateSpec {
+        // Acted on.
+        chart: _,
+        version: _,
+        interval: _,
+        reconcile_strategy: _,
+        source_ref: _,
+        values_files: _,
+        ignore_missing_values_files: _,
+        // Not yet.
+        verify,
+    } = spec;
+    set(&[("spec.chart.spec.verify", verify.is_some())])
+}
+
+fn drift(spec: &DriftDetection) -> Vec<&'static str> {
+    // Without a mode the ignore rules have nothing to do.
+    let DriftDetection { mode, ignore: _ } = spec;
+    set(&[("spec.driftDetection.mode", mode.is_some_and(|mode| mode != DriftDetectionMode::Disabled))])
+}
+
+fn install_action(spec: &Install) -> Vec<&'static str> {
+    let Install {
+        // Acted on.
+        timeout: _,
+        disable_wait: _,
+        disable_wait_for_jobs: _,
+        disable_hooks: _,
+        disable_open_api_validation: _,
+        disable_schema_validation: _,
+        disable_take_ownership: _,
+        skip_crds: _,
+        create_namespace: _,
+        crds: _,
+        // Not yet.
+        strategy,
+        remediation,
+        replace,
+        server_side_apply,
+    } = spec;
+    set(&[
+        ("spec.install.strategy", strategy.is_some()),
+        ("spec.install.remediation", remediation.is_some()),
+        ("spec.install.replace", *replace),
+        ("spec.install.serverSideApply", server_side_apply.is_some()),
+    ])
+}
+
+fn upgrade_action(spec: &Upgrade) -> Vec<&'static str> {
+    let Upgrade {
+        // Acted on.
+        timeout: _,
+        disable_wait: _,
+        disable_wait_for_jobs: _,
+        disable_hooks: _,
+        disable_open_api_validation: _,
+        disable_schema_validation: _,
+        disable_take_ownership: _,
+        chart_name_change_strategy: _,
+        crds: _,
+        // Not yet.
+        strategy,
+        remediation,
+        force,
+        preserve_values,
+        cleanup_on_fail,
+        server_side_apply,
+    } = spec;
+    set(&[
+        ("spec.upgrade.strategy", strategy.is_some()),
+        ("spec.upgrade.remediation", remediation.is_some()),
+        ("spec.upgrade.force", *force),
+        ("spec.upgrade.preserveValues", *preserve_values),
+        ("spec.upgrade.cleanupOnFail", *cleanup_on_fail),
+        ("spec.upgrade.serverSideApply", server_side_apply.is_some()),
+    ])
+}
+
+fn test_action(spec: &Test) -> Vec<&'static str> {
+    // Without `enable` the rest has nothing to do.
+    let Test { enable, timeout: _, ignore_failures: _, filters: _ } = spec;
+    set(&[("spec.test.enable", *enable)])
+}
+
+fn any_ready_expr(depends_on: &[DependencyReference]) -> bool {
+    depends_on.iter().any(|dependency| dependency.ready_expr.is_some())
+}
+
+fn set(fields: &[Field]) -> Vec<&'static str> {
+    fields.iter().filter(|(_, set)| *set).map(|(path, _)| *path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn spec<T: DeserializeOwned>(value: Value) -> T {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_plain_spec_is_acted_on_in_full() {
+        let git = json!({"url": "https://git/x", "interval": "1m", "ref": {"branch": "main"}});
+        assert!(git_repository(&spec(git)).is_empty());
+        let helm = json!({"url": "https://charts", "type": "default"});
+        assert!(helm_repository(&spec(helm)).is_empty());
+        let source_ref = json!({"kind": "GitRepository", "name": "charts"});
+        let chart = json!({"chart": "ui", "interval": "1m", "sourceRef": source_ref});
+        assert!(helm_chart(&spec(chart)).is_empty());
+        let folder =
+            json!({"interval": "1m", "path": "production", "prune": true, "wait": true, "sourceRef": source_ref});
+        assert!(kustomization(&spec(folder)).is_empty());
+        let release = json!({
+            "interval": "1m",
+            "chart": {"spec": {"chart": "ui", "sourceRef": source_ref}},
+            "driftDetection": {"mode": "disabled", "ignore": [{"paths": ["/spec/replicas"]}]},
+            "install": {"createNamespace": true, "crds": "Create"},
+            "test": {"enable": false},
+            "values": {"tag": "1.2.3"},
+        });
+        assert!(helm_release(&spec(release)).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_acted_on_is_named() {
+        let git = json!({"url": "ssh://git/x", "interval": "1m", "include": [{"repository": {"name": "a"}}]});
+        assert_eq!(git_repository(&spec(git)), ["spec.include"]);
+        let helm = json!({"url": "https://charts", "accessFrom": {"namespaceSelectors": []}});
+        assert_eq!(helm_repository(&spec(helm)), ["spec.accessFrom"]);
+        let source_ref = json!({"kind": "HelmRepository", "name": "charts"});
+        let verify = json!({"provider": "cosign"});
+        let chart = json!({"chart": "ui", "interval": "1m", "sourceRef": source_ref, "verify": verify});
+        assert_eq!(helm_chart(&spec(chart)), ["spec.verify"]);
+        let folder = json!({
+            "interval": "1m",
+            "prune": false,
+            "sourceRef": {"kind": "Bucket", "name": "b"},
+            "dependsOn": [{"name": "a"}, {"name": "b", "readyExpr": "true"}],
+            "force": true,
+            "postBuild": {"substitute": {"a": "b"}},
+        });
+        assert_eq!(kustomization(&spec(folder)), ["spec.dependsOn[].readyExpr", "spec.postBuild", "spec.force"]);
+        let release = json!({
+            "interval": "1m",
+            "chart": {"spec": {"chart": "ui", "sourceRef": source_ref, "verify": verify}},
+            "driftDetection": {"mode": "enabled"},
+            "install": {"remediation": {"retries": 3}},
+            "upgrade": {"force": true, "crds": "CreateReplace"},
+            "test": {"enable": true},
+            "postRenderers": [{"kustomize": {}}],
+        });
+        let expected = [
+            "spec.chart.spec.verify",
+            "spec.driftDetection.mode",
+            "spec.install.remediation",
+            "spec.upgrade.force",
+            "spec.test.enable",
+            "spec.postRenderers",
+        ];
+        assert_eq!(helm_release(&spec(release)), expected);
+        let chart_ref = json!({"interval": "1m", "chartRef": {"kind": "OCIRepository", "name": "ui"}});
+        assert_eq!(helm_release(&spec(chart_ref)), ["spec.chartRef"]);
+    }
+}
