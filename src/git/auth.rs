@@ -1,0 +1,371 @@
+//! Credentials of a remote: read from a Secret, handed to git through private files and its
+//! environment, never through arguments.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::ByteString;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::argv;
+use super::remote::{Remote, Transport};
+
+/// Why a Secret gives no usable credentials.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// A key that the transport needs is missing.
+    #[error("invalid '{transport}' auth option: '{key}' is required")]
+    Missing {
+        /// `ssh` or `https`.
+        transport: &'static str,
+        /// The key of the Secret.
+        key: &'static str,
+    },
+    /// A value is not text.
+    #[error("the value of '{0}' is not UTF-8 text")]
+    NotText(&'static str),
+    /// A password without a user name.
+    #[error("invalid 'https' auth option: 'password' requires 'username' to be set")]
+    NoUsername,
+    /// Only one half of a client certificate.
+    #[error("'tls.crt' and 'tls.key' must be given together")]
+    HalfCertificate,
+    /// The Secret is one for a provider that is not acted on yet.
+    #[error("the secret has GitHub app data, which only the provider 'github' uses")]
+    GitHubApp,
+}
+
+type Secret = Zeroizing<String>;
+
+#[derive(Clone, Default)]
+enum Login {
+    #[default]
+    None,
+    Basic {
+        username: Secret,
+        password: Secret,
+    },
+    Bearer(Secret),
+    Ssh {
+        identity: Secret,
+        known_hosts: Secret,
+        passphrase: Secret,
+    },
+}
+
+/// What a remote is talked to with. `Debug` tells the kind only.
+#[derive(Clone, Default)]
+pub struct Credential {
+    login: Login,
+    authority: Option<Secret>,
+    certificate: Option<(Secret, Secret)>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.login {
+            Login::None => "Credential(none)",
+            Login::Basic { .. } => "Credential(basic)",
+            Login::Bearer(_) => "Credential(bearer)",
+            Login::Ssh { .. } => "Credential(ssh)",
+        })
+    }
+}
+
+/// The data of a Secret, by key; empty values count as unset.
+struct Data<'d>(&'d BTreeMap<String, ByteString>);
+
+impl Data<'_> {
+    fn get(&self, key: &'static str) -> Result<Option<Secret>, AuthError> {
+        let Some(ByteString(bytes)) = self.0.get(key).filter(|value| !value.0.is_empty()) else { return Ok(None) };
+        let text = std::str::from_utf8(bytes).map_err(|_| AuthError::NotText(key))?;
+        Ok(Some(Zeroizing::new(text.to_owned())))
+    }
+
+    fn need(&self, transport: &'static str, key: &'static str) -> Result<Secret, AuthError> {
+        self.get(key)?.ok_or(AuthError::Missing { transport, key })
+    }
+}
+
+impl Credential {
+    /// User name and password.
+    pub fn basic(username: &str, password: &str) -> Self {
+        let (username, password) = (Zeroizing::new(username.to_owned()), Zeroizing::new(password.to_owned()));
+        Self { login: Login::Basic { username, password }, ..Self::default() }
+    }
+
+    /// Reads a Secret as Flux does: `identity`, `known_hosts` and `password` for SSH;
+    /// `bearerToken`, or `username` and `password`, with `ca.crt` (`caFile`), `tls.crt` and
+    /// `tls.key` for HTTPS.
+    pub fn from_secret(transport: Transport, data: &BTreeMap<String, ByteString>) -> Result<Self, AuthError> {
+        let data = Data(data);
+        if data.get("githubAppID")?.is_some() {
+            return Err(AuthError::GitHubApp);
+        }
+        if transport == Transport::Ssh {
+            let identity = data.need("ssh", "identity")?;
+            let known_hosts = data.need("ssh", "known_hosts")?;
+            let passphrase = data.get("password")?.unwrap_or_default();
+            return Ok(Self { login: Login::Ssh { identity, known_hosts, passphrase }, ..Self::default() });
+        }
+        let authority = data.get("ca.crt")?.or(data.get("caFile")?);
+        let certificate = match (data.get("tls.crt")?, data.get("tls.key")?) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(AuthError::HalfCertificate),
+        };
+        let login = match (data.get("bearerToken")?, data.get("username")?, data.get("password")?) {
+            (Some(token), _, _) => Login::Bearer(token),
+            (None, Some(username), password) => Login::Basic { username, password: password.unwrap_or_default() },
+            (None, None, Some(_)) => return Err(AuthError::NoUsername),
+            (None, None, None) => Login::None,
+        };
+        Ok(Self { login, authority, certificate })
+    }
+
+    /// Uses a user name and password where the Secret named no login.
+    pub(super) fn or_basic(&mut self, username: &str, password: &str) {
+        if matches!(self.login, Login::None) && !username.is_empty() {
+            self.login = Self::basic(username, password).login;
+        }
+    }
+
+    /// Feeds all of it to a digest, so that other credentials give another one.
+    pub(super) fn feed(&self, hasher: &mut Sha256) {
+        let optional = |value: Option<&Secret>| value.map_or_else(Secret::default, Clone::clone);
+        let (certificate, key) = self.certificate.as_ref().map_or((None, None), |(c, k)| (Some(c), Some(k)));
+        let rest = [optional(self.authority.as_ref()), optional(certificate), optional(key)];
+        let login: [&str; 4] = match &self.login {
+            Login::None => ["none", "", "", ""],
+            Login::Basic { username, password } => ["basic", username, password, ""],
+            Login::Bearer(token) => ["bearer", token, "", ""],
+            Login::Ssh { identity, known_hosts, passphrase } => ["ssh", identity, known_hosts, passphrase],
+        };
+        for part in login.into_iter().chain(rest.iter().map(|part| part.as_str())) {
+            hasher.update(part.len().to_le_bytes());
+            hasher.update(part);
+        }
+    }
+}
+
+/// Credentials made ready for git calls: environment, private files (gone when dropped) and
+/// what must not show in their output.
+pub struct Session {
+    environment: Vec<(String, Secret)>,
+    secrets: Vec<Secret>,
+    _files: tempfile::TempDir,
+}
+
+impl Session {
+    /// Prepares a remote's credentials; files are made below `dir`, readable for this user only.
+    pub fn prepare(remote: &Remote, dir: &Path) -> io::Result<Self> {
+        let files = tempfile::Builder::new().prefix("auth-").tempdir_in(dir)?;
+        let mut settings: Vec<(String, Secret)> = argv::SETTINGS
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), Zeroizing::new((*value).to_owned())))
+            .collect();
+        let mut plain: Vec<(String, Secret)> = Vec::new();
+        let mut secrets = Vec::new();
+        let credential = remote.credential();
+        match &credential.login {
+            Login::None => {}
+            Login::Basic { username, password } => {
+                let encoded = Zeroizing::new(STANDARD.encode(format!("{}:{}", username.as_str(), password.as_str())));
+                settings.push(header(remote, &format!("Basic {}", encoded.as_str())));
+                secrets.extend([password.clone(), encoded]);
+            }
+            Login::Bearer(token) => {
+                settings.push(header(remote, &format!("Bearer {}", token.as_str())));
+                secrets.push(token.clone());
+            }
+            Login::Ssh { identity, known_hosts, passphrase } => {
+                plain = ssh_environment(files.path(), identity, known_hosts, passphrase)?;
+                secrets.extend([identity.clone(), passphrase.clone()]);
+            }
+        }
+        settings.extend(tls_settings(credential, files.path())?);
+        if let Some((_, key)) = &credential.certificate {
+            secrets.push(key.clone());
+        }
+        let settings = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let mut environment: Vec<(String, Secret)> =
+            argv::ENVIRONMENT.iter().map(|(k, v)| ((*k).to_owned(), Zeroizing::new((*v).to_owned()))).collect();
+        environment.extend(argv::config_environment(settings).into_iter().map(|(k, v)| (k, Zeroizing::new(v))));
+        environment.extend(plain);
+        Ok(Self { environment, secrets, _files: files })
+    }
+
+    /// Variables that a git call needs.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What must be blanked out of the call's output.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.secrets.iter().map(|secret| secret.as_str())
+    }
+}
+
+/// A header that goes to the remote's own scheme, host and port and to no other.
+fn header(remote: &Remote, value: &str) -> (String, Secret) {
+    (format!("http.{}.extraHeader", remote.origin()), Zeroizing::new(format!("Authorization: {value}")))
+}
+
+fn tls_settings(credential: &Credential, dir: &Path) -> io::Result<Vec<(String, Secret)>> {
+    let mut settings = Vec::new();
+    let mut push = |key: &str, file: &Path| {
+        settings.push((key.to_owned(), Zeroizing::new(file.to_string_lossy().into_owned())));
+    };
+    if let Some(authority) = &credential.authority {
+        let bundle = with_system_authorities(authority);
+        push("http.sslCAInfo", &private_file(dir, "ca.crt", &bundle, 0o600)?);
+    }
+    if let Some((certificate, key)) = &credential.certificate {
+        push("http.sslCert", &private_file(dir, "tls.crt", certificate, 0o600)?);
+        push("http.sslKey", &private_file(dir, "tls.key", key, 0o600)?);
+    }
+    Ok(settings)
+}
+
+/// A Secret's authority is trusted in addition to the system's, as Flux does it.
+fn with_system_authorities(authority: &str) -> String {
+    let configured = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let usual = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+    let system = configured
+        .into_iter()
+        .chain(usual.map(PathBuf::from))
+        .find_map(|path| std::fs::read_to_string(path).ok())
+        .unwrap_or_default();
+    format!("{}\n{system}", authority.trim_end())
+}
+
+fn ssh_environment(
+    dir: &Path,
+    identity: &str,
+    known_hosts: &str,
+    passphrase: &str,
+) -> io::Result<Vec<(String, Secret)>> {
+    // OpenSSH refuses a key without a final newline, and Secrets made by hand often lack it.
+    let identity = Zeroizing::new(format!("{}\n", identity.trim_end()));
+    let key = private_file(dir, "identity", &identity, 0o600)?;
+    let hosts = private_file(dir, "known_hosts", &format!("{}\n", known_hosts.trim_end()), 0o600)?;
+    let mut environment = Vec::new();
+    if !passphrase.is_empty() {
+        let answer = private_file(dir, "passphrase", &format!("{passphrase}\n"), 0o600)?;
+        let script = format!("#!/bin/sh\nexec cat {}\n", quoted(&answer));
+        let script = private_file(dir, "askpass", &script, 0o700)?;
+        environment.push(("SSH_ASKPASS".to_owned(), Zeroizing::new(script.to_string_lossy().into_owned())));
+        environment.push(("SSH_ASKPASS_REQUIRE".to_owned(), Zeroizing::new("force".to_owned())));
+    }
+    let command = ssh_command(&key, &hosts, passphrase.is_empty());
+    environment.push(("GIT_SSH_COMMAND".to_owned(), Zeroizing::new(command)));
+    environment.push(("GIT_SSH_VARIANT".to_owned(), Zeroizing::new("ssh".to_owned())));
+    Ok(environment)
+}
+
+/// Only this key, only these hosts, no prompt, no configuration of the user's.
+fn ssh_command(key: &Path, hosts: &Path, batch: bool) -> String {
+    let mut command = format!(
+        "ssh -F none -i {} -o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null -o IdentitiesOnly=yes \
+         -o IdentityAgent=none -o StrictHostKeyChecking=yes -o PasswordAuthentication=no \
+         -o KbdInteractiveAuthentication=no -o UpdateHostKeys=no -o ConnectTimeout=30",
+        quoted(key),
+        quoted(hosts)
+    );
+    // Batch mode would also keep the passphrase from being asked for.
+    if batch {
+        command.push_str(" -o BatchMode=yes");
+    }
+    command
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+}
+
+fn private_file(dir: &Path, name: &str, text: &str, mode: u32) -> io::Result<PathBuf> {
+    let path = dir.join(name);
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(mode).open(&path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn secret(pairs: &[(&str, &str)]) -> BTreeMap<String, ByteString> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec()))).collect()
+    }
+
+    fn session(url: &str, transport: Transport, pairs: &[(&str, &str)]) -> (tempfile::TempDir, Session) {
+        let dir = tempfile::tempdir().unwrap();
+        let credential = Credential::from_secret(transport, &secret(pairs)).unwrap();
+        let session = Session::prepare(&Remote::new(url, credential).unwrap(), dir.path()).unwrap();
+        (dir, session)
+    }
+
+    fn value<'s>(session: &'s Session, setting: &str) -> Option<&'s str> {
+        let index = session.environment().find(|(_, value)| *value == setting)?.0.strip_prefix("GIT_CONFIG_KEY_")?;
+        session.environment().find(|(name, _)| *name == format!("GIT_CONFIG_VALUE_{index}")).map(|(_, value)| value)
+    }
+
+    #[test]
+    fn basic_goes_to_its_own_host_only() {
+        let (_dir, session) =
+            session("https://h:8443/x.git", Transport::Http, &[("username", "u"), ("password", "hunter2")]);
+        assert_eq!(value(&session, "http.https://h:8443/.extraHeader"), Some("Authorization: Basic dTpodW50ZXIy"));
+        assert!(session.secrets().any(|secret| secret == "hunter2"));
+    }
+
+    #[test]
+    fn a_bearer_token_wins_over_a_user() {
+        let (_dir, session) = session("https://h/x", Transport::Http, &[("bearerToken", "tok"), ("username", "u")]);
+        assert_eq!(value(&session, "http.https://h/.extraHeader"), Some("Authorization: Bearer tok"));
+    }
+
+    #[test]
+    fn ssh_uses_private_files_that_go_away() {
+        let (dir, session) =
+            session("ssh://h/x", Transport::Ssh, &[("identity", "KEY"), ("known_hosts", "h k"), ("password", "pass")]);
+        let command = session.environment().find(|(name, _)| *name == "GIT_SSH_COMMAND").unwrap().1.to_owned();
+        assert!(command.contains("StrictHostKeyChecking=yes") && !command.contains("BatchMode"), "{command}");
+        assert!(!command.contains("KEY") && !command.contains("pass "), "{command}");
+        let files = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+        for name in ["identity", "known_hosts", "passphrase"] {
+            let mode = std::fs::metadata(files.join(name)).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{name}");
+        }
+        drop(session);
+        assert!(!files.exists());
+    }
+
+    #[test]
+    fn incomplete_secrets_name_what_is_missing() {
+        for (transport, pairs, needle) in [
+            (Transport::Ssh, vec![("known_hosts", "x")], "identity"),
+            (Transport::Ssh, vec![("identity", "x")], "known_hosts"),
+            (Transport::Http, vec![("password", "x")], "username"),
+            (Transport::Http, vec![("tls.crt", "x")], "tls.key"),
+            (Transport::Http, vec![("githubAppID", "1")], "github"),
+        ] {
+            let error = Credential::from_secret(transport, &secret(&pairs)).unwrap_err().to_string();
+            assert!(error.contains(needle), "{error}");
+        }
+        assert!(Credential::from_secret(Transport::Http, &secret(&[])).is_ok());
+    }
+
+    #[test]
+    fn the_operators_credential_helpers_are_off() {
+        let (_dir, session) = session("https://h/x", Transport::Http, &[]);
+        assert_eq!(value(&session, "credential.helper"), Some(""));
+    }
+}

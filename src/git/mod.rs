@@ -1,0 +1,15 @@
+//! Git remotes, driven through the `git` binary: argument lists and output parsers are pure,
+//! [`Mirrors`] holds one shallow bare mirror per remote and credential.
+
+pub mod argv;
+pub mod auth;
+pub mod mirror;
+pub mod output;
+pub mod reference;
+pub mod remote;
+
+pub use auth::{AuthError, Credential};
+pub use mirror::{Mirror, Mirrors};
+pub use output::{Cause, GitError};
+pub use reference::{ReferenceError, Target, Wanted};
+pub use remote::{Remote, RemoteError};

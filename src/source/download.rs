@@ -1,0 +1,279 @@
+//! Downloads from a Helm repository over HTTP(S): with its credentials, bounded in size, and
+//! without a second transfer of what has not changed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use k8s_openapi::ByteString;
+use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use reqwest::{Certificate, Client, Identity, StatusCode};
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::redact::redact;
+
+/// Why a download failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DownloadError {
+    /// The Secret gives no usable credentials.
+    #[error("{0}")]
+    Credentials(String),
+    /// The server wants other credentials.
+    #[error("'{url}' answered {status}: the credentials are missing or wrong")]
+    Unauthorized {
+        /// What was asked for, without credentials.
+        url: String,
+        /// The status of the answer.
+        status: u16,
+    },
+    /// The server answered with another status than 200.
+    #[error("'{url}' answered {status}")]
+    Status {
+        /// What was asked for, without credentials.
+        url: String,
+        /// The status of the answer.
+        status: u16,
+    },
+    /// The server could not be reached, or the transfer broke.
+    #[error("cannot download '{url}': {reason}")]
+    Transfer {
+        /// What was asked for, without credentials.
+        url: String,
+        /// What went wrong, innermost first.
+        reason: String,
+    },
+    /// The answer is larger than allowed.
+    #[error("'{url}' is larger than {limit} bytes")]
+    TooLarge {
+        /// What was asked for, without credentials.
+        url: String,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl DownloadError {
+    /// Whether other credentials may help.
+    pub fn is_authentication(&self) -> bool {
+        matches!(self, Self::Credentials(_) | Self::Unauthorized { .. })
+    }
+}
+
+/// The parts of Secrets that a repository's downloads need.
+#[derive(Default)]
+pub struct Access {
+    login: Option<(Zeroizing<String>, Zeroizing<String>)>,
+    authority: Vec<Certificate>,
+    identity: Option<Identity>,
+    pass_credentials: bool,
+}
+
+type SecretData = BTreeMap<String, ByteString>;
+
+fn value<'d>(data: &'d SecretData, key: &str) -> Option<&'d [u8]> {
+    data.get(key).map(|value| value.0.as_slice()).filter(|value| !value.is_empty())
+}
+
+impl Access {
+    /// Reads `secretRef` (`username`, `password`, and TLS keys as long as `certSecretRef` has
+    /// none) and `certSecretRef` (`ca.crt`, `tls.crt`, `tls.key`).
+    pub fn read(
+        secret: Option<&SecretData>,
+        certificates: Option<&SecretData>,
+        pass_credentials: bool,
+    ) -> Result<Self, DownloadError> {
+        let bad = |message: &str| DownloadError::Credentials(message.to_owned());
+        let text = |key: &str, bytes: &[u8]| {
+            let text =
+                std::str::from_utf8(bytes).map_err(|_| bad(&format!("the value of '{key}' is not UTF-8 text")))?;
+            Ok::<_, DownloadError>(Zeroizing::new(text.to_owned()))
+        };
+        let mut access = Self { pass_credentials, ..Self::default() };
+        if let Some(secret) = secret {
+            access.login = match (value(secret, "username"), value(secret, "password")) {
+                (Some(username), Some(password)) => Some((text("username", username)?, text("password", password)?)),
+                (None, None) => None,
+                _ => return Err(bad("'username' and 'password' must be given together")),
+            };
+        }
+        let Some(tls) = certificates.or(secret) else { return Ok(access) };
+        if let Some(authority) = value(tls, "ca.crt").or_else(|| value(tls, "caFile")) {
+            access.authority =
+                Certificate::from_pem_bundle(authority).map_err(|_| bad("'ca.crt' holds no PEM certificates"))?;
+        }
+        let pair = (
+            value(tls, "tls.crt").or_else(|| value(tls, "certFile")),
+            value(tls, "tls.key").or_else(|| value(tls, "keyFile")),
+        );
+        access.identity = match pair {
+            (Some(certificate), Some(key)) => {
+                let pem = Zeroizing::new([certificate, b"\n", key].concat());
+                Some(Identity::from_pem(&pem).map_err(|_| bad("'tls.crt' and 'tls.key' are no PEM key pair"))?)
+            }
+            (None, None) => None,
+            _ => return Err(bad("'tls.crt' and 'tls.key' must be given together")),
+        };
+        Ok(access)
+    }
+}
+
+/// What a server said about the age of what it sent; sent back, it saves a transfer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validators {
+    etag: Option<HeaderValue>,
+    last_modified: Option<HeaderValue>,
+}
+
+impl Validators {
+    fn of(headers: &HeaderMap) -> Self {
+        let header = |name: HeaderName| headers.get(name).cloned();
+        Self { etag: header(ETAG), last_modified: header(LAST_MODIFIED) }
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub enum Download {
+    /// Nothing changed since the validators.
+    Unchanged,
+    /// The bytes, and the validators for the next time.
+    New(Vec<u8>, Validators),
+}
+
+/// Downloads from one repository.
+pub struct Downloader {
+    client: Client,
+    access: Access,
+    repository: Url,
+}
+
+impl Downloader {
+    /// For the repository at this URL; each download may take up to `timeout`.
+    pub fn new(repository: Url, mut access: Access, timeout: Duration) -> Result<Self, DownloadError> {
+        let mut builder = Client::builder().timeout(timeout).tls_certs_merge(access.authority.drain(..));
+        if let Some(identity) = access.identity.take() {
+            builder = builder.identity(identity);
+        }
+        let client = builder.build().map_err(|error| DownloadError::Credentials(error.to_string()))?;
+        Ok(Self { client, access, repository })
+    }
+
+    /// The bytes at a URL, `limit` of them at the most. Credentials go to the repository's own
+    /// host only, unless `passCredentials` says otherwise.
+    pub async fn get(&self, url: &Url, limit: usize, known: Option<&Validators>) -> Result<Download, DownloadError> {
+        let shown = shown(url);
+        let broken = |error: &reqwest::Error| DownloadError::Transfer { url: shown.clone(), reason: innermost(error) };
+        let mut request = self.client.get(url.clone());
+        let same_host = url.scheme() == self.repository.scheme()
+            && url.host_str() == self.repository.host_str()
+            && url.port_or_known_default() == self.repository.port_or_known_default();
+        if let Some((username, password)) =
+            self.access.login.as_ref().filter(|_| same_host || self.access.pass_credentials)
+        {
+            request = request.basic_auth(username.as_str(), Some(password.as_str()));
+        }
+        if let Some(Validators { etag, last_modified }) = known {
+            let fields = [(IF_NONE_MATCH, etag), (IF_MODIFIED_SINCE, last_modified)];
+            for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))) {
+                request = request.header(name, value);
+            }
+        }
+        let response = request.send().await.map_err(|error| broken(&error))?;
+        match response.status() {
+            StatusCode::NOT_MODIFIED if known.is_some() => return Ok(Download::Unchanged),
+            StatusCode::OK => {}
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                return Err(DownloadError::Unauthorized { url: shown, status: status.as_u16() });
+            }
+            status => return Err(DownloadError::Status { url: shown, status: status.as_u16() }),
+        }
+        let validators = Validators::of(response.headers());
+        let mut bytes = Vec::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            bytes.extend_from_slice(&chunk.map_err(|error| broken(&error))?);
+            if bytes.len() > limit {
+                return Err(DownloadError::TooLarge { url: shown, limit });
+            }
+        }
+        Ok(Download::New(bytes, validators))
+    }
+}
+
+/// The URL without credentials and without its query, which may hold a token.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    redact(url.as_str()).into_owned()
+}
+
+/// The cause that says most: reqwest's own words are only "error sending request".
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    if error.is_timeout() { format!("no answer in time ({cause})") } else { cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(pairs: &[(&str, &str)]) -> SecretData {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec()))).collect()
+    }
+
+    #[test]
+    fn incomplete_secrets_say_what_is_missing() {
+        for (pairs, needle) in [
+            (vec![("username", "u")], "'password'"),
+            (vec![("tls.crt", "x")], "'tls.key'"),
+            (vec![("tls.crt", "x"), ("tls.key", "y")], "no PEM key pair"),
+        ] {
+            let error = Access::read(Some(&data(&pairs)), None, false).map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains(needle) && error.is_authentication(), "{error}");
+        }
+        assert!(Access::read(None, None, false).is_ok());
+    }
+
+    #[tokio::test]
+    async fn credentials_stay_with_their_host_and_unchanged_costs_nothing() {
+        use axum::routing::get;
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let answer = |headers: HeaderMap| async move {
+            if headers.contains_key(IF_NONE_MATCH) {
+                return (StatusCode::NOT_MODIFIED, [(ETAG, "\"1\"")], String::new());
+            }
+            let login = headers.get("authorization").is_some();
+            (StatusCode::OK, [(ETAG, "\"1\"")], format!("login: {login}"))
+        };
+        let serve = async || {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = Url::parse(&format!("http://{}/index.yaml", listener.local_addr().unwrap())).unwrap();
+            let routes = axum::Router::new().route("/index.yaml", get(answer));
+            tokio::spawn(async move { axum::serve(listener, routes).await });
+            url
+        };
+        let (own, other) = (serve().await, serve().await);
+        let secret = data(&[("username", "u"), ("password", "hunter2")]);
+        let downloader = |pass| {
+            let access = Access::read(Some(&secret), None, pass).unwrap();
+            Downloader::new(own.clone(), access, Duration::from_secs(5)).unwrap()
+        };
+        for (url, pass, expected) in [(&own, false, true), (&other, false, false), (&other, true, true)] {
+            let Download::New(bytes, validators) = downloader(pass).get(url, 100, None).await.unwrap() else {
+                panic!()
+            };
+            assert_eq!(String::from_utf8(bytes).unwrap(), format!("login: {expected}"));
+            let again = downloader(pass).get(url, 100, Some(&validators)).await.unwrap();
+            assert!(matches!(again, Download::Unchanged));
+        }
+        let error = downloader(false).get(&own, 3, None).await.unwrap_err();
+        assert!(matches!(error, DownloadError::TooLarge { .. }));
+        let missing = own.join("/nothing").unwrap();
+        let error = downloader(false).get(&missing, 3, None).await.unwrap_err();
+        assert!(error.to_string().ends_with("answered 404"), "{error}");
+    }
+}

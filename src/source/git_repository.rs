@@ -1,0 +1,279 @@
+//! `GitRepository`: polls the remote, and stores the tree of the wanted commit as an artifact.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::archive;
+use super::ignore::IgnoreRules;
+use super::lifecycle::{self, Stage, object_ref};
+use super::outcome::{Failure, Stored};
+use super::store::ArtifactStore;
+use crate::api::annotation::REQUESTED_AT;
+use crate::api::condition::{self, reason};
+use crate::api::source::v1::{GitProvider, GitRepository, GitRepositorySpec, GitRepositoryStatus};
+use crate::api::unsupported;
+use crate::controller::references::ReferenceKind;
+use crate::controller::wake::stream_of;
+use crate::controller::{Context, Reconciler, Requeue, namespaced_name};
+use crate::git::argv::Scope;
+use crate::git::output::Refs;
+use crate::git::reference::{Reference, Target, Wanted};
+use crate::git::remote::parse_url;
+use crate::git::{Cause, Credential, GitError, Mirror, Mirrors, ReferenceError, Remote};
+
+/// Limit for one git call of an object that names none.
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How old a shared poll may be for an object that this process sees for the first time.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// Reconciles every `GitRepository`.
+pub struct GitRepositoryController {
+    context: Context,
+    store: Arc<ArtifactStore>,
+    mirrors: Arc<Mirrors>,
+    seen: Mutex<HashMap<(String, String), Input>>,
+}
+
+/// What of an object makes its next poll a fresh one when it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Input {
+    generation: Option<i64>,
+    requested_at: Option<String>,
+}
+
+impl GitRepositoryController {
+    /// A controller that keeps its mirrors below the data directory.
+    pub fn new(context: Context, store: Arc<ArtifactStore>) -> std::io::Result<Self> {
+        let mirrors = Mirrors::open(&context.config.git, &context.config.data_dir.join("git"))?;
+        Ok(Self { context, store, mirrors: Arc::new(mirrors), seen: Mutex::default() })
+    }
+
+    /// Objects whose remote moved, as another object's poll found, or whose Secret changed.
+    pub fn triggers(&self) -> BoxStream<'static, ObjectRef<GitRepository>> {
+        let mirrors = Arc::clone(&self.mirrors);
+        let moved = stream::unfold(mirrors.moves(), |mut moves| async move {
+            loop {
+                match moves.recv().await {
+                    Ok(key) => return Some((key, moves)),
+                    // Those that were missed are seen at their own interval.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        });
+        let moved = moved.flat_map(move |key| {
+            let users = mirrors.users_of(&key);
+            stream::iter(users.into_iter().filter_map(|user| {
+                let (namespace, name) = user.split_once('/')?;
+                Some(ObjectRef::new(name).within(namespace))
+            }))
+        });
+        let cache = self.context.caches.git_repositories.clone();
+        let secrets = stream_of(self.context.references.changes()).flat_map(move |change| {
+            let affected = cache.all().into_iter().filter(|object| {
+                change.kind == ReferenceKind::Secret
+                    && object.namespace().as_ref() == Some(&change.namespace)
+                    && object.spec.secret_ref.as_ref().is_some_and(|secret| secret.name == change.name)
+            });
+            stream::iter(affected.map(|object| object_ref(object.as_ref())).collect::<Vec<_>>())
+        });
+        stream::select(moved, secrets).boxed()
+    }
+
+    async fn work(&self, object: &GitRepository, status: &mut GitRepositoryStatus) -> Result<Stored, Failure> {
+        status.artifact =
+            lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
+        let spec = &object.spec;
+        check_provider(spec)?;
+        let wanted = wanted(spec)?;
+        let timeout = spec.timeout.map_or(DEFAULT_TIMEOUT, crate::api::meta::Duration::to_std);
+        let mirror = self.mirror(object).await?;
+        let target = self.target(object, &mirror, &wanted, timeout).await?;
+        let revision = target.revision();
+        let current = status.artifact.as_ref().filter(|artifact| artifact.revision == revision);
+        if current.is_some() && status.observed_ignore == spec.ignore {
+            return Ok(stored(&revision, None));
+        }
+        let export = mirror.export(&target, timeout).await.map_err(|error| git_failure(&error, &spec.url))?;
+        let rules = ignore_rules(export.path(), spec.ignore.as_deref()).await?;
+        let file = format!("{}.tar.gz", target.commit);
+        let owner = lifecycle::owner_of(object);
+        let artifact = self
+            .store
+            .put_directory(&owner, &revision, &file, export.path(), rules)
+            .await
+            .map_err(|error| lifecycle::storage_failure(&error))?;
+        status.artifact = Some(artifact);
+        status.observed_ignore.clone_from(&spec.ignore);
+        Ok(stored(&revision, Some(&export.subject)))
+    }
+
+    async fn mirror(&self, object: &GitRepository) -> Result<Arc<Mirror>, Failure> {
+        let spec = &object.spec;
+        let invalid = |message: String| Failure::terminal(condition::FETCH_FAILED, reason::URL_INVALID, message);
+        let (_, transport) = parse_url(&spec.url).map_err(|error| invalid(error.to_string()))?;
+        let credential = match &spec.secret_ref {
+            None => Credential::default(),
+            Some(secret) => {
+                let namespace = object.namespace().unwrap_or_default();
+                let data = lifecycle::secret_data(&self.context, &namespace, &secret.name).await?;
+                Credential::from_secret(transport, &data).map_err(|error| {
+                    let message = format!("failed to configure authentication options: {error}");
+                    Failure::transient(condition::FETCH_FAILED, reason::AUTHENTICATION_FAILED, message)
+                })?
+            }
+        };
+        let remote = Remote::new(&spec.url, credential).map_err(|error| invalid(error.to_string()))?;
+        self.mirrors.assign(&user(object), &remote).map_err(|error| git_failure(&error, &spec.url))
+    }
+
+    /// The commit to store: no poll for one that is named by its hash.
+    async fn target(
+        &self,
+        object: &GitRepository,
+        mirror: &Mirror,
+        wanted: &Wanted,
+        timeout: Duration,
+    ) -> Result<Target, Failure> {
+        let refs: Arc<Refs> = if let Wanted::Commit(_) = wanted {
+            Arc::default()
+        } else {
+            let scope = if wanted.is_branch_or_tag() { Scope::BranchesAndTags } else { Scope::All };
+            let refs = mirror.poll(scope, self.max_age(object), timeout).await;
+            let refs = refs.map_err(|error| git_failure(&error, &object.spec.url))?;
+            if refs.is_empty() {
+                let message = "git repository is empty";
+                return Err(Failure::transient(condition::FETCH_FAILED, "EmptyGitRepository", message));
+            }
+            refs
+        };
+        wanted.resolve(&refs).map_err(|error| reference_failure(&error, &object.spec.url))
+    }
+
+    /// How old a poll that this object shares may be: most of its interval, unless the object
+    /// was changed or asked for.
+    fn max_age(&self, object: &GitRepository) -> Duration {
+        let input = Input {
+            generation: object.metadata.generation,
+            requested_at: object.annotations().get(REQUESTED_AT).cloned(),
+        };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.insert(namespaced_name(object), input.clone()) {
+            Some(before) if before == input => object.spec.interval.to_std().mul_f64(0.8),
+            // After a restart, objects of one remote share a poll. A new or changed one has to see
+            // what was pushed before it.
+            None if object.status.as_ref().is_some_and(|status| status.artifact.is_some()) => FRESH,
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn forget(&self, object: &GitRepository) {
+        self.mirrors.release(&user(object));
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&namespaced_name(object));
+    }
+}
+
+impl Reconciler for GitRepositoryController {
+    type Object = GitRepository;
+
+    async fn reconcile(&self, object: Arc<GitRepository>) -> Result<Requeue, kube::Error> {
+        let gone = Arc::clone(&object);
+        let suspended = object.spec.suspend;
+        let stage = lifecycle::begin(&self.context, &self.store, object, suspended, || self.forget(&gone)).await?;
+        let object = match stage {
+            Stage::Done(requeue) => return Ok(requeue),
+            Stage::Work(object) => object,
+        };
+        let mut status = object.status.clone().unwrap_or_default();
+        let outcome = self.work(&object, &mut status).await;
+        let fields = unsupported::git_repository(&object.spec);
+        let interval = object.spec.interval.to_std();
+        lifecycle::end(&self.context, object.as_ref(), status, outcome, &fields, interval).await
+    }
+}
+
+fn user(object: &GitRepository) -> String {
+    let (namespace, name) = namespaced_name(object);
+    format!("{namespace}/{name}")
+}
+
+fn check_provider(spec: &GitRepositorySpec) -> Result<(), Failure> {
+    match spec.provider {
+        None | Some(GitProvider::Generic) => Ok(()),
+        Some(other) => {
+            let message = format!("the provider '{other}' is not acted on yet; use a secretRef");
+            Err(Failure::terminal(condition::FETCH_FAILED, reason::INVALID_PROVIDER_CONFIGURATION, message))
+        }
+    }
+}
+
+fn wanted(spec: &GitRepositorySpec) -> Result<Wanted, Failure> {
+    let fields = spec.r#ref.clone().unwrap_or_default();
+    let reference = Reference {
+        branch: fields.branch.as_deref().unwrap_or_default(),
+        tag: fields.tag.as_deref().unwrap_or_default(),
+        semver: fields.semver.as_deref().unwrap_or_default(),
+        name: fields.name.as_deref().unwrap_or_default(),
+        commit: fields.commit.as_deref().unwrap_or_default(),
+    };
+    Wanted::from_spec(reference).map_err(|error| reference_failure(&error, &spec.url))
+}
+
+fn stored(revision: &str, subject: Option<&str>) -> Stored {
+    let told = subject.filter(|subject| !subject.is_empty()).unwrap_or(revision);
+    Stored {
+        reason: reason::SUCCEEDED,
+        message: format!("stored artifact for revision '{revision}'"),
+        event_reason: reason::NEW_ARTIFACT,
+        event: format!("stored artifact for commit '{told}'"),
+    }
+}
+
+fn reference_failure(error: &ReferenceError, url: &str) -> Failure {
+    let url = crate::redact::redact(url);
+    let message =
+        format!("failed to checkout and determine revision: unable to resolve the reference of '{url}': {error}");
+    if error.is_terminal() {
+        Failure::terminal(condition::FETCH_FAILED, reason::GIT_OPERATION_FAILED, message)
+    } else {
+        Failure::transient(condition::FETCH_FAILED, reason::GIT_OPERATION_FAILED, message)
+    }
+}
+
+fn git_failure(error: &GitError, url: &str) -> Failure {
+    if error.cause == Cause::DiskFull {
+        let message = format!("no space left for the mirror of the repository: {error}");
+        return Failure::transient(condition::STORAGE_OPERATION_FAILED, reason::DIR_CREATION_FAILED, message);
+    }
+    let reason = match error.cause {
+        Cause::Authentication | Cause::HostKey => reason::AUTHENTICATION_FAILED,
+        _ => reason::GIT_OPERATION_FAILED,
+    };
+    let url = crate::redact::redact(url);
+    let message = format!("failed to checkout and determine revision: unable to fetch '{url}': {error}");
+    Failure::transient(condition::FETCH_FAILED, reason, message)
+}
+
+async fn ignore_rules(tree: &Path, spec: Option<&str>) -> Result<IgnoreRules, Failure> {
+    let (tree, spec) = (tree.to_owned(), spec.map(str::to_owned));
+    let read = tokio::task::spawn_blocking(move || {
+        archive::ignore_files(&tree).map(|files| IgnoreRules::for_source(&files, spec.as_deref()))
+    });
+    let failed = |error: String| {
+        let message = format!("failed to load source ignore patterns from repository: {error}");
+        Failure::transient(condition::STORAGE_OPERATION_FAILED, reason::SOURCE_IGNORE_ERROR, message)
+    };
+    match read.await {
+        Ok(rules) => rules.map_err(|error| failed(error.to_string())),
+        Err(died) => Err(failed(died.to_string())),
+    }
+}

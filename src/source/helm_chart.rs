@@ -1,0 +1,407 @@
+//! `HelmChart`: the chart of a git tree or of a Helm repository's index, packaged as an artifact.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+
+use super::chart::{self, ChartError, ChartFault, Metadata, Package, Packaging};
+use super::digest;
+use super::download::{Download, DownloadError};
+use super::helm_repository;
+use super::index::{Index, IndexError};
+use super::lifecycle::{self, Stage, object_ref};
+use super::outcome::{Failure, Stored};
+use super::store::{ArtifactStore, StoreError};
+use crate::api::condition::{self, reason};
+use crate::api::meta::Artifact;
+use crate::api::source::v1::{
+    ChartSourceKind, HelmChart, HelmChartStatus, HelmRepository, HelmRepositoryType, ReconcileStrategy,
+};
+use crate::api::unsupported;
+use crate::controller::wake::stream_of;
+use crate::controller::{Context, Reconciler, Requeue, conditions};
+use crate::git::reference::commit_of_revision;
+
+/// The most that a chart package may be, in bytes.
+const MAX_CHART: usize = 20 * 1024 * 1024;
+
+/// Indexes kept parsed: several charts of one repository are looked up at a time.
+const PARSED_INDEXES: usize = 4;
+
+/// Reconciles every `HelmChart`.
+pub struct HelmChartController {
+    context: Context,
+    store: Arc<ArtifactStore>,
+    indexes: Mutex<VecDeque<(String, Arc<Index>)>>,
+}
+
+/// Where a chart comes from, its artifact at hand.
+enum From {
+    Git(Artifact),
+    Repository(Arc<HelmRepository>, Artifact),
+}
+
+impl From {
+    fn artifact(&self) -> &Artifact {
+        match self {
+            Self::Git(artifact) | Self::Repository(_, artifact) => artifact,
+        }
+    }
+}
+
+/// What a chart is to become, before it is.
+struct Plan {
+    name: String,
+    version: String,
+    packaged: bool,
+    packaging: Packaging,
+    source: PlannedSource,
+}
+
+enum PlannedSource {
+    Local { tree: PathBuf, path: PathBuf },
+    Remote { url: url::Url, digest: Option<String> },
+}
+
+impl HelmChartController {
+    /// A controller that stores charts in `store`.
+    pub fn new(context: Context, store: Arc<ArtifactStore>) -> Self {
+        Self { context, store, indexes: Mutex::default() }
+    }
+
+    /// Charts whose source changed.
+    pub fn triggers(&self) -> BoxStream<'static, ObjectRef<HelmChart>> {
+        let caches = &self.context.caches;
+        let git = stream_of(caches.git_repositories.changes())
+            .map(|change| (ChartSourceKind::GitRepository, change.object().namespace(), change.object().name_any()));
+        let helm = stream_of(caches.helm_repositories.changes())
+            .map(|change| (ChartSourceKind::HelmRepository, change.object().namespace(), change.object().name_any()));
+        let charts = caches.helm_charts.clone();
+        stream::select(git, helm)
+            .flat_map(move |(kind, namespace, name)| {
+                let affected = charts.all().into_iter().filter(|chart| {
+                    let source = &chart.spec.source_ref;
+                    chart.namespace() == namespace && source.name == name && source.kind == kind
+                });
+                stream::iter(affected.map(|chart| object_ref(chart.as_ref())).collect::<Vec<_>>())
+            })
+            .boxed()
+    }
+
+    async fn work(&self, object: &HelmChart, status: &mut HelmChartStatus) -> Result<Stored, Failure> {
+        status.artifact =
+            lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
+        let from = self.source(object)?;
+        status.observed_source_artifact_revision = Some(from.artifact().revision.clone());
+        let plan = match &from {
+            From::Git(artifact) => self.plan_local(object, artifact).await?,
+            From::Repository(repository, artifact) => self.plan_remote(object, repository, artifact).await?,
+        };
+        let current = status.artifact.as_ref().filter(|artifact| artifact.revision == plan.version);
+        let same_spec = status.observed_generation == object.metadata.generation;
+        if current.is_some() && same_spec && status.observed_chart_name.as_ref() == Some(&plan.name) {
+            let used = if status.observed_values_files.is_empty() {
+                &object.spec.values_files
+            } else {
+                &status.observed_values_files
+            };
+            return Ok(stored(plan.packaged, chart::summary(&plan.name, &plan.version, plan.packaged, used)));
+        }
+        let package = self.package(plan, &from).await?;
+        let told = stored(package.packaged, package.summary());
+        let owner = lifecycle::owner_of(object);
+        let file = format!("{}-{}.tgz", package.name, package.version);
+        let put = self.store.put_file(&owner, &package.version, &file, package.bytes).await;
+        let artifact = put.map_err(|error| lifecycle::storage_failure(&error))?;
+        let alias = self.store.put_alias(&artifact, "latest.tar.gz").await;
+        status.url = Some(alias.map_err(|error| lifecycle::storage_failure(&error))?);
+        status.artifact = Some(artifact);
+        status.observed_chart_name = Some(package.name);
+        status.observed_values_files =
+            if object.spec.ignore_missing_values_files { package.values_files } else { Vec::new() };
+        Ok(told)
+    }
+
+    /// The source and its artifact.
+    fn source(&self, object: &HelmChart) -> Result<From, Failure> {
+        let reference = &object.spec.source_ref;
+        let namespace = object.namespace().unwrap_or_default();
+        let (kind, name) = (reference.kind, &reference.name);
+        let missing = || {
+            let message = format!("failed to get source: {kind} '{namespace}/{name}' not found");
+            Failure::transient(condition::FETCH_FAILED, reason::SOURCE_UNAVAILABLE, message)
+        };
+        let without = || {
+            let message = format!("no artifact available for {kind} source '{name}'");
+            Failure::transient(condition::FETCH_FAILED, reason::NO_SOURCE_ARTIFACT, message)
+        };
+        match reference.kind {
+            ChartSourceKind::GitRepository => {
+                let source = self.context.caches.git_repositories.get(&namespace, name).ok_or_else(missing)?;
+                let artifact = source.status.as_ref().and_then(|status| status.artifact.clone());
+                artifact.map(From::Git).ok_or_else(without)
+            }
+            ChartSourceKind::HelmRepository => {
+                let source = self.context.caches.helm_repositories.get(&namespace, name).ok_or_else(missing)?;
+                if source.spec.r#type == Some(HelmRepositoryType::Oci) {
+                    return Err(not_acted_on(&format!("the HelmRepository '{name}' is of the type 'oci', which is")));
+                }
+                let artifact = source.status.as_ref().and_then(|status| status.artifact.clone()).ok_or_else(without)?;
+                Ok(From::Repository(source, artifact))
+            }
+            ChartSourceKind::Bucket => Err(not_acted_on(&format!("charts of the source kind '{kind}' are"))),
+        }
+    }
+
+    async fn plan_local(&self, object: &HelmChart, artifact: &Artifact) -> Result<Plan, Failure> {
+        let tree = self.store.directory(artifact).await.map_err(|error| source_failure(&error))?;
+        let packaging = local_packaging(object, &artifact.revision);
+        let chart = object.spec.chart.clone();
+        blocking(move || {
+            let path = chart::locate(&tree, &chart)?;
+            let Metadata { name, version } = chart::metadata_at(&path)?;
+            let metadata = Metadata { name: name.clone(), version };
+            let version = metadata.version_with(packaging.version_metadata.as_deref())?;
+            let packaged = path.is_dir() || packaging.version_metadata.is_some() || !packaging.values_files.is_empty();
+            Ok(Plan { name, version, packaged, packaging, source: PlannedSource::Local { tree, path } })
+        })
+        .await
+    }
+
+    async fn plan_remote(
+        &self,
+        object: &HelmChart,
+        repository: &HelmRepository,
+        artifact: &Artifact,
+    ) -> Result<Plan, Failure> {
+        let index = self.index(artifact).await?;
+        let range = object.spec.version.as_deref().unwrap_or("*");
+        let wrong = |error: &IndexError| {
+            let message = format!("failed to get chart version for remote reference: {error}");
+            chart_failure(&ChartError::new(ChartFault::Reference, message))
+        };
+        let entry = index.find(&object.spec.chart, range).map_err(|error| wrong(&error))?;
+        let url = entry.url(&helm_repository::parse_url(&repository.spec)?).map_err(|error| wrong(&error))?;
+        let mut packaging = packaging_of(object);
+        if !packaging.values_files.is_empty() {
+            packaging.version_metadata = object.metadata.generation.map(|generation| generation.to_string());
+        }
+        let metadata = Metadata { name: entry.name.clone(), version: entry.version.clone() };
+        let version =
+            metadata.version_with(packaging.version_metadata.as_deref()).map_err(|error| chart_failure(&error))?;
+        let packaged = !packaging.values_files.is_empty();
+        let source = PlannedSource::Remote { url, digest: entry.digest.clone() };
+        Ok(Plan { name: metadata.name, version, packaged, packaging, source })
+    }
+
+    async fn package(&self, plan: Plan, from: &From) -> Result<Package, Failure> {
+        match (plan.source, from) {
+            (PlannedSource::Remote { url, digest }, From::Repository(repository, _)) => {
+                let downloader = helm_repository::downloader(&self.context, repository).await?;
+                let bytes = match downloader.get(&url, MAX_CHART, None).await.map_err(|e| download_failure(&e))? {
+                    Download::New(bytes, _) => bytes,
+                    Download::Unchanged => Vec::new(),
+                };
+                let (name, version, packaging) = (plan.name, plan.version, plan.packaging);
+                blocking(move || {
+                    check_digest(&bytes, digest.as_deref())?;
+                    let package = chart::package_remote(bytes, &packaging)?;
+                    check_identity(&package, &name, &version)?;
+                    // As the index spells it, or the next pass would take it for another one.
+                    Ok(Package { version, ..package })
+                })
+                .await
+            }
+            (PlannedSource::Local { tree, path }, _) => {
+                let packaging = plan.packaging;
+                blocking(move || chart::package_local(&tree, &path, &packaging)).await
+            }
+            (PlannedSource::Remote { .. }, From::Git(_)) => {
+                unreachable!("a plan for a download is made from a repository")
+            }
+        }
+    }
+
+    /// The index behind an artifact, parsed once.
+    async fn index(&self, artifact: &Artifact) -> Result<Arc<Index>, Failure> {
+        {
+            let indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, index)) = indexes.iter().find(|(digest, _)| *digest == artifact.digest) {
+                return Ok(Arc::clone(index));
+            }
+        }
+        let file = self.store.file(artifact).await.map_err(|error| source_failure(&error))?;
+        let index = blocking(move || {
+            let bad = |reason: String| ChartError::new(ChartFault::Pull, format!("failed to load index: {reason}"));
+            let text = std::fs::read_to_string(file).map_err(|error| bad(error.to_string()))?;
+            let json = super::index::parse(&text).map_err(|error| bad(error.to_string()))?;
+            Ok(Arc::new(Index::from_json(&json)))
+        })
+        .await?;
+        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        indexes.truncate(PARSED_INDEXES - 1);
+        indexes.push_front((artifact.digest.clone(), Arc::clone(&index)));
+        Ok(index)
+    }
+}
+
+impl Reconciler for HelmChartController {
+    type Object = HelmChart;
+
+    async fn reconcile(&self, object: Arc<HelmChart>) -> Result<Requeue, kube::Error> {
+        let suspended = object.spec.suspend;
+        let object = match lifecycle::begin(&self.context, &self.store, object, suspended, || {}).await? {
+            Stage::Done(requeue) => return Ok(requeue),
+            Stage::Work(object) => object,
+        };
+        let mut status = object.status.clone().unwrap_or_default();
+        let outcome = self.work(&object, &mut status).await;
+        let fields = unsupported::helm_chart(&object.spec);
+        let interval = object.spec.interval.to_std();
+        lifecycle::end(&self.context, object.as_ref(), status, outcome, &fields, interval).await
+    }
+}
+
+fn stored(packaged: bool, summary: String) -> Stored {
+    let reason = if packaged { reason::CHART_PACKAGE_SUCCEEDED } else { reason::CHART_PULL_SUCCEEDED };
+    Stored { reason, message: summary.clone(), event_reason: reason, event: summary }
+}
+
+fn packaging_of(object: &HelmChart) -> Packaging {
+    Packaging {
+        version_metadata: None,
+        values_files: object.spec.values_files.clone(),
+        ignore_missing_values_files: object.spec.ignore_missing_values_files,
+    }
+}
+
+/// The version of a chart in git tells the commit if the strategy asks for it, and the object's
+/// generation if it has values files of its own.
+fn local_packaging(object: &HelmChart, revision: &str) -> Packaging {
+    let mut packaging = packaging_of(object);
+    let mut parts = Vec::new();
+    if object.spec.reconcile_strategy == ReconcileStrategy::Revision {
+        parts.push(commit_of_revision(revision).chars().take(12).collect());
+    }
+    if !packaging.values_files.is_empty() {
+        parts.push(object.metadata.generation.unwrap_or_default().to_string());
+    }
+    packaging.version_metadata = (!parts.is_empty()).then(|| parts.join("."));
+    packaging
+}
+
+fn check_digest(bytes: &[u8], expected: Option<&str>) -> Result<(), ChartError> {
+    let Some(expected) = expected.map(|digest| digest.trim_start_matches("sha256:")).filter(|d| !d.is_empty()) else {
+        return Ok(());
+    };
+    let actual = digest::sha256(bytes);
+    if actual.eq_ignore_ascii_case(expected) {
+        return Ok(());
+    }
+    let message = format!("the digest of the downloaded package is sha256:{actual}, the index says sha256:{expected}");
+    Err(ChartError::new(ChartFault::Pull, message))
+}
+
+fn check_identity(package: &Package, name: &str, version: &str) -> Result<(), ChartError> {
+    let without_v = |version: &str| version.trim_start_matches('v').to_owned();
+    if package.name == name && without_v(&package.version) == without_v(version) {
+        return Ok(());
+    }
+    let Package { name: actual_name, version: actual_version, .. } = package;
+    let message =
+        format!("the downloaded package is '{actual_name}' {actual_version}, the index promises '{name}' {version}");
+    Err(ChartError::new(ChartFault::Pull, message))
+}
+
+fn not_acted_on(what: &str) -> Failure {
+    Failure::terminal(condition::FETCH_FAILED, conditions::NOT_ACTED_ON, format!("{what} not acted on yet"))
+}
+
+fn source_failure(error: &StoreError) -> Failure {
+    Failure::transient(condition::FETCH_FAILED, reason::NO_SOURCE_ARTIFACT, format!("cannot read the source: {error}"))
+}
+
+fn download_failure(error: &DownloadError) -> Failure {
+    if error.is_authentication() {
+        let message = format!("failed to authenticate with the Helm repository: {error}");
+        return Failure::transient(condition::FETCH_FAILED, reason::AUTHENTICATION_FAILED, message);
+    }
+    let message = format!("failed to download chart for remote reference: {error}");
+    chart_failure(&ChartError::new(ChartFault::Pull, message))
+}
+
+fn chart_failure(error: &ChartError) -> Failure {
+    let type_ = if error.fault.is_build_failure() { condition::BUILD_FAILED } else { condition::FETCH_FAILED };
+    Failure {
+        condition: type_,
+        reason: error.fault.reason(),
+        message: error.to_string(),
+        terminal: error.fault.is_terminal(),
+    }
+}
+
+/// Runs file system work where it does not hold up other tasks.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ChartError> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|error| chart_failure(&error)),
+        Err(died) => Err(Failure::transient(condition::BUILD_FAILED, "Unknown", died.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(strategy: ReconcileStrategy, values_files: &[&str]) -> HelmChart {
+        let mut chart = HelmChart::default();
+        chart.metadata.generation = Some(3);
+        chart.spec.reconcile_strategy = strategy;
+        chart.spec.values_files = values_files.iter().map(|&file| file.to_owned()).collect();
+        chart
+    }
+
+    #[test]
+    fn versions_tell_commit_and_generation() {
+        let revision = "main@sha1:363a6a8fe6a7f13e05d34c163b0ef02a777da20a";
+        for (strategy, files, expected) in [
+            (ReconcileStrategy::ChartVersion, vec![], None),
+            (ReconcileStrategy::Revision, vec![], Some("363a6a8fe6a7")),
+            (ReconcileStrategy::ChartVersion, vec!["v.yaml"], Some("3")),
+            (ReconcileStrategy::Revision, vec!["v.yaml"], Some("363a6a8fe6a7.3")),
+        ] {
+            let packaging = local_packaging(&chart(strategy, &files), revision);
+            assert_eq!(packaging.version_metadata.as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn a_wrong_digest_is_refused() {
+        let digest = digest::sha256(b"chart");
+        for expected in [None, Some(""), Some(digest.as_str()), Some(&format!("sha256:{digest}"))] {
+            check_digest(b"chart", expected).unwrap();
+        }
+        let error = check_digest(b"other", Some(&digest)).unwrap_err();
+        assert!(error.to_string().contains("the index says"), "{error}");
+    }
+
+    #[test]
+    fn a_package_must_be_what_the_index_says() {
+        let package = Package {
+            name: "nginx".into(),
+            version: "1.0.0".into(),
+            bytes: Vec::new(),
+            packaged: false,
+            values_files: Vec::new(),
+        };
+        check_identity(&package, "nginx", "v1.0.0").unwrap();
+        check_identity(&package, "nginx", "1.0.1").unwrap_err();
+        check_identity(&package, "other", "1.0.0").unwrap_err();
+    }
+}

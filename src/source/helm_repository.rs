@@ -1,0 +1,228 @@
+//! `HelmRepository` of the type `default`: fetches the index and stores it as an artifact.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+use url::Url;
+
+use super::digest;
+use super::download::{Access, Download, DownloadError, Downloader, Validators};
+use super::index;
+use super::lifecycle::{self, Stage, object_ref};
+use super::outcome::{Failure, Stored};
+use super::store::ArtifactStore;
+use crate::api::condition::{self, reason};
+use crate::api::source::v1::{HelmRepository, HelmRepositorySpec, HelmRepositoryStatus, HelmRepositoryType};
+use crate::api::unsupported;
+use crate::controller::references::ReferenceKind;
+use crate::controller::wake::stream_of;
+use crate::controller::{Context, Reconciler, Requeue, conditions, namespaced_name};
+
+/// Limit for one download of a repository that names none.
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How often a repository that names no interval is looked at.
+const DEFAULT_INTERVAL: Duration = Duration::from_mins(1);
+
+/// The most that an index may be, in bytes.
+const MAX_INDEX: usize = 50 * 1024 * 1024;
+
+/// Reconciles every `HelmRepository`.
+pub struct HelmRepositoryController {
+    context: Context,
+    store: Arc<ArtifactStore>,
+    /// What the servers said of the indexes that are stored, by revision.
+    validators: Mutex<HashMap<(String, String), (String, Validators)>>,
+}
+
+/// How charts and the index of a repository are downloaded: with its credentials.
+pub(super) async fn downloader(context: &Context, repository: &HelmRepository) -> Result<Downloader, Failure> {
+    let spec = &repository.spec;
+    let namespace = repository.namespace().unwrap_or_default();
+    let url = parse_url(spec)?;
+    let mut secrets = Vec::new();
+    for reference in [&spec.secret_ref, &spec.cert_secret_ref] {
+        secrets.push(match reference {
+            Some(secret) => Some(lifecycle::secret_data(context, &namespace, &secret.name).await?),
+            None => None,
+        });
+    }
+    let timeout = spec.timeout.map_or(DEFAULT_TIMEOUT, crate::api::meta::Duration::to_std);
+    let access = Access::read(secrets[0].as_ref(), secrets[1].as_ref(), spec.pass_credentials);
+    access
+        .and_then(|access| Downloader::new(url, access, timeout))
+        .map_err(|error| Failure::transient(condition::FETCH_FAILED, reason::AUTHENTICATION_FAILED, error.to_string()))
+}
+
+/// The URL of a repository.
+pub(super) fn parse_url(spec: &HelmRepositorySpec) -> Result<Url, Failure> {
+    let invalid = |reason: String| {
+        let shown = crate::redact::redact(&spec.url);
+        let message = format!("invalid Helm repository URL '{shown}': {reason}");
+        Failure::terminal(condition::FETCH_FAILED, reason::URL_INVALID, message)
+    };
+    let url = Url::parse(&spec.url).map_err(|error| invalid(error.to_string()))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(invalid(format!("the scheme '{other}' cannot be used with the type 'default'"))),
+    }
+}
+
+impl HelmRepositoryController {
+    /// A controller that stores indexes in `store`.
+    pub fn new(context: Context, store: Arc<ArtifactStore>) -> Self {
+        Self { context, store, validators: Mutex::default() }
+    }
+
+    /// Repositories whose Secret changed.
+    pub fn triggers(&self) -> BoxStream<'static, ObjectRef<HelmRepository>> {
+        let cache = self.context.caches.helm_repositories.clone();
+        stream_of(self.context.references.changes())
+            .flat_map(move |change| {
+                let affected = cache.all().into_iter().filter(|object| {
+                    let refers = [&object.spec.secret_ref, &object.spec.cert_secret_ref];
+                    change.kind == ReferenceKind::Secret
+                        && object.namespace().as_ref() == Some(&change.namespace)
+                        && refers.into_iter().flatten().any(|secret| secret.name == change.name)
+                });
+                stream::iter(affected.map(|object| object_ref(object.as_ref())).collect::<Vec<_>>())
+            })
+            .boxed()
+    }
+
+    async fn work(&self, object: &HelmRepository, status: &mut HelmRepositoryStatus) -> Result<Stored, Failure> {
+        if object.spec.r#type == Some(HelmRepositoryType::Oci) {
+            status.artifact = None;
+            status.url = None;
+            let message = "repositories of the type 'oci' are not acted on yet";
+            return Err(Failure::terminal(condition::FETCH_FAILED, conditions::NOT_ACTED_ON, message));
+        }
+        status.artifact =
+            lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
+        let url = parse_url(&object.spec)?;
+        let downloader = downloader(&self.context, object).await?;
+        let name = namespaced_name(object);
+        let current = status.artifact.as_ref().map(|artifact| artifact.revision.clone());
+        let known = current.as_ref().and_then(|revision| self.validators_of(&name, revision));
+        let fetched = downloader.get(&index::index_url(&url), MAX_INDEX, known.as_ref()).await;
+        let (bytes, validators) = match fetched.map_err(|error| fetch_failure(&error))? {
+            Download::Unchanged => return Ok(stored(object, status)),
+            Download::New(bytes, validators) => (bytes, validators),
+        };
+        let hash = digest::sha256(&bytes);
+        let revision = format!("sha256:{hash}");
+        if current.as_ref() != Some(&revision) {
+            let json = to_json(bytes).await?;
+            let owner = lifecycle::owner_of(object);
+            let file = format!("index-{hash}.yaml");
+            let put = self.store.put_file(&owner, &revision, &file, json).await;
+            let artifact = put.map_err(|error| lifecycle::storage_failure(&error))?;
+            let alias = self.store.put_alias(&artifact, "index.yaml").await;
+            status.url = Some(alias.map_err(|error| lifecycle::storage_failure(&error))?);
+            status.artifact = Some(artifact);
+        }
+        self.remember(name, revision, validators);
+        Ok(stored(object, status))
+    }
+
+    fn validators_of(&self, name: &(String, String), revision: &str) -> Option<Validators> {
+        let validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
+        validators.get(name).filter(|(known, _)| known == revision).map(|(_, validators)| validators.clone())
+    }
+
+    fn remember(&self, name: (String, String), revision: String, validators: Validators) {
+        let mut known = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(name, (revision, validators));
+    }
+
+    fn forget(&self, object: &HelmRepository) {
+        self.validators.lock().unwrap_or_else(PoisonError::into_inner).remove(&namespaced_name(object));
+    }
+}
+
+impl Reconciler for HelmRepositoryController {
+    type Object = HelmRepository;
+
+    async fn reconcile(&self, object: Arc<HelmRepository>) -> Result<Requeue, kube::Error> {
+        let gone = Arc::clone(&object);
+        let suspended = object.spec.suspend;
+        let stage = lifecycle::begin(&self.context, &self.store, object, suspended, || self.forget(&gone)).await?;
+        let object = match stage {
+            Stage::Done(requeue) => return Ok(requeue),
+            Stage::Work(object) => object,
+        };
+        let mut status = object.status.clone().unwrap_or_default();
+        let outcome = self.work(&object, &mut status).await;
+        let fields = unsupported::helm_repository(&object.spec);
+        let interval = object.spec.interval.map_or(DEFAULT_INTERVAL, crate::api::meta::Duration::to_std);
+        lifecycle::end(&self.context, object.as_ref(), status, outcome, &fields, interval).await
+    }
+}
+
+fn stored(object: &HelmRepository, status: &HelmRepositoryStatus) -> Stored {
+    let (revision, size) =
+        status.artifact.as_ref().map_or(("", 0), |artifact| (artifact.revision.as_str(), artifact.size.unwrap_or(0)));
+    let url = crate::redact::redact(&object.spec.url);
+    Stored {
+        reason: reason::SUCCEEDED,
+        message: format!("stored artifact: revision '{revision}'"),
+        event_reason: reason::NEW_ARTIFACT,
+        event: format!("stored fetched index of size {} from '{url}'", human_size(size)),
+    }
+}
+
+/// Decimal units, as Flux tells sizes.
+#[allow(clippy::cast_precision_loss, reason = "told with four digits")]
+fn human_size(bytes: i64) -> String {
+    let mut size = bytes as f64;
+    let mut unit = "B";
+    for larger in ["kB", "MB", "GB"] {
+        if size < 1000.0 {
+            break;
+        }
+        size /= 1000.0;
+        unit = larger;
+    }
+    let digits = if unit == "B" { 0 } else { 2 };
+    format!("{size:.digits$}{unit}")
+}
+
+fn fetch_failure(error: &DownloadError) -> Failure {
+    let reason = if error.is_authentication() { reason::AUTHENTICATION_FAILED } else { reason::FAILED };
+    let message = format!("failed to fetch Helm repository index: {error}");
+    Failure::transient(condition::FETCH_FAILED, reason, message)
+}
+
+/// The index as JSON, which is read faster than YAML each time a chart is looked up.
+async fn to_json(bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    let failed = |error: String| {
+        let message = format!("failed to load Helm repository from index YAML: {error}");
+        Failure::transient(condition::FETCH_FAILED, reason::INDEXATION_FAILED, message)
+    };
+    let parsed = tokio::task::spawn_blocking(move || {
+        let text = String::from_utf8(bytes).map_err(|_| "index.yaml is not UTF-8 text".to_owned())?;
+        let index = index::parse(&text).map_err(|error| error.to_string())?;
+        Ok(index.to_string().into_bytes())
+    });
+    match parsed.await {
+        Ok(json) => json.map_err(failed),
+        Err(died) => Err(failed(died.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_told_as_flux_tells_them() {
+        for (bytes, told) in [(0, "0B"), (999, "999B"), (14_166, "14.17kB"), (2_500_000, "2.50MB")] {
+            assert_eq!(human_size(bytes), told);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! From a source reference to an artifact: git repositories,
+//! Helm repositories and charts, and the store that keeps and serves what they give.
+
+pub mod archive;
+pub mod chart;
+pub mod digest;
+pub mod download;
+pub mod git_repository;
+mod glob;
+pub mod helm_chart;
+pub mod helm_ignore;
+pub mod helm_repository;
+pub mod ignore;
+pub mod index;
+mod lifecycle;
+pub mod not_acted_on;
+pub mod outcome;
+pub mod serve;
+mod start;
+pub mod store;
+pub mod version;
+
+pub use start::{open_store, start};

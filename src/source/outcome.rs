@@ -1,0 +1,208 @@
+//! What one pass over a source came to, and how its status tells it: the conditions, reasons and
+//! generations that Flux's users know. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::api::condition::{self, reason};
+use crate::api::meta::Artifact;
+use crate::controller::conditions::{self, Truth};
+
+/// A pass that ended with the artifact in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Reason of `Ready` and `ArtifactInStorage`.
+    pub reason: &'static str,
+    /// Message of both.
+    pub message: String,
+    /// Reason of the event about a new artifact.
+    pub event_reason: &'static str,
+    /// Message of that event.
+    pub event: String,
+}
+
+/// A pass that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The condition that is True because of it.
+    pub condition: &'static str,
+    /// Its reason, and that of `Ready`.
+    pub reason: &'static str,
+    /// What is wrong, in words, without secrets.
+    pub message: String,
+    /// Whether nothing but a change of the object or of what it refers to can help.
+    pub terminal: bool,
+}
+
+impl Failure {
+    /// Something that may pass by itself.
+    pub fn transient(condition: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { condition, reason, message: message.into(), terminal: false }
+    }
+
+    /// Something that only a change can help.
+    pub fn terminal(condition: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { condition, reason, message: message.into(), terminal: true }
+    }
+}
+
+/// The parts of a status that every source has.
+pub struct Common<'s> {
+    /// `conditions`.
+    pub conditions: &'s mut Vec<Condition>,
+    /// `observedGeneration`.
+    pub observed_generation: &'s mut Option<i64>,
+    /// `lastHandledReconcileAt`.
+    pub last_handled_reconcile_at: &'s mut Option<String>,
+}
+
+/// A status of a source.
+pub trait SourceStatus {
+    /// Its common parts.
+    fn common(&mut self) -> Common<'_>;
+    /// Its artifact.
+    fn artifact(&self) -> Option<&Artifact>;
+}
+
+/// Implements [`SourceStatus`] for statuses that have the fields under their usual names.
+macro_rules! source_status {
+    ($($status:ty),+) => {$(
+        impl SourceStatus for $status {
+            fn common(&mut self) -> Common<'_> {
+                Common {
+                    conditions: &mut self.conditions,
+                    observed_generation: &mut self.observed_generation,
+                    last_handled_reconcile_at: &mut self.last_handled_reconcile_at,
+                }
+            }
+
+            fn artifact(&self) -> Option<&Artifact> {
+                self.artifact.as_ref()
+            }
+        }
+    )+};
+}
+
+source_status!(
+    crate::api::source::v1::GitRepositoryStatus,
+    crate::api::source::v1::HelmRepositoryStatus,
+    crate::api::source::v1::HelmChartStatus,
+    crate::api::source::v1::OCIRepositoryStatus,
+    crate::api::source::v1::BucketStatus
+);
+
+const FAILURES: &[&str] = &[condition::FETCH_FAILED, condition::BUILD_FAILED, condition::STORAGE_OPERATION_FAILED];
+
+/// Whether the conditions tell of a failure.
+pub fn has_failed(conditions: &[Condition]) -> bool {
+    FAILURES.iter().any(|failure| conditions::is_true(conditions, failure))
+}
+
+/// Whether the conditions tell of just this failure already.
+pub fn is_known(conditions: &[Condition], failure: &Failure) -> bool {
+    conditions::get(conditions, failure.condition).is_some_and(|known| {
+        known.status == "True" && known.reason == failure.reason && known.message == failure.message
+    })
+}
+
+/// Writes what a pass came to into the status.
+pub fn record(
+    status: &mut impl SourceStatus,
+    outcome: &Result<Stored, Failure>,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let has_artifact = status.artifact().is_some();
+    let Common { conditions, observed_generation, .. } = status.common();
+    match outcome {
+        Ok(stored) => {
+            for stale in
+                FAILURES.iter().chain(&[condition::RECONCILING, condition::STALLED, condition::ARTIFACT_OUTDATED])
+            {
+                conditions::remove(conditions, stale);
+            }
+            for type_ in [condition::READY, condition::ARTIFACT_IN_STORAGE] {
+                conditions::set(conditions, type_, Truth::True, stored.reason, &stored.message, generation, now);
+            }
+            *observed_generation = generation;
+        }
+        Err(failure) => {
+            for other in FAILURES.iter().filter(|other| **other != failure.condition) {
+                conditions::remove(conditions, other);
+            }
+            let Failure { condition: type_, reason, message, terminal } = failure;
+            conditions::set(conditions, type_, Truth::True, reason, message, generation, now);
+            conditions::set(conditions, condition::READY, Truth::False, reason, message, generation, now);
+            if !has_artifact {
+                conditions::remove(conditions, condition::ARTIFACT_IN_STORAGE);
+            }
+            if *terminal {
+                conditions::remove(conditions, condition::RECONCILING);
+                conditions::set(conditions, condition::STALLED, Truth::True, reason, message, generation, now);
+                *observed_generation = generation;
+            } else {
+                conditions::remove(conditions, condition::STALLED);
+                let retry = reason::PROGRESSING_WITH_RETRY;
+                conditions::set(conditions, condition::RECONCILING, Truth::True, retry, message, generation, now);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::source::v1::GitRepositoryStatus;
+
+    fn truth<'s>(status: &'s GitRepositoryStatus, type_: &str) -> Option<(&'s str, &'s str)> {
+        conditions::get(&status.conditions, type_).map(|found| (found.status.as_str(), found.reason.as_str()))
+    }
+
+    fn stored() -> Stored {
+        Stored {
+            reason: reason::SUCCEEDED,
+            message: "stored artifact for revision 'main@sha1:1'".into(),
+            event_reason: "NewArtifact",
+            event: "stored artifact for commit 'x'".into(),
+        }
+    }
+
+    #[test]
+    fn a_failure_is_told_and_healed() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut status = GitRepositoryStatus::default();
+        let failure = Failure::transient(condition::FETCH_FAILED, "GitOperationFailed", "gone");
+        record(&mut status, &Err(failure.clone()), Some(2), now);
+        assert!(is_known(&status.conditions, &failure));
+        assert_eq!(truth(&status, "Ready"), Some(("False", "GitOperationFailed")));
+        assert_eq!(truth(&status, "Reconciling"), Some(("True", "ProgressingWithRetry")));
+        assert_eq!(status.observed_generation, None, "not yet in a final state");
+        record(&mut status, &Ok(stored()), Some(2), now);
+        assert!(!has_failed(&status.conditions));
+        assert_eq!(truth(&status, "Ready"), Some(("True", "Succeeded")));
+        assert_eq!(truth(&status, "ArtifactInStorage"), Some(("True", "Succeeded")));
+        assert_eq!(truth(&status, "Reconciling"), None);
+        assert_eq!(status.observed_generation, Some(2));
+    }
+
+    #[test]
+    fn what_cannot_heal_by_itself_is_stalled() {
+        let mut status = GitRepositoryStatus::default();
+        let failure = Failure::terminal(condition::FETCH_FAILED, "URLInvalid", "no");
+        record(&mut status, &Err(failure), Some(3), Timestamp::UNIX_EPOCH);
+        assert_eq!(truth(&status, "Stalled"), Some(("True", "URLInvalid")));
+        assert_eq!(truth(&status, "Reconciling"), None);
+        assert_eq!(status.observed_generation, Some(3));
+    }
+
+    #[test]
+    fn one_failure_replaces_another() {
+        let mut status = GitRepositoryStatus::default();
+        for condition in [condition::FETCH_FAILED, condition::STORAGE_OPERATION_FAILED] {
+            let failure = Failure::transient(condition, "X", "y");
+            record(&mut status, &Err(failure), Some(1), Timestamp::UNIX_EPOCH);
+        }
+        assert_eq!(truth(&status, "FetchFailed"), None);
+        assert_eq!(truth(&status, "StorageOperationFailed"), Some(("True", "X")));
+    }
+}

@@ -1,0 +1,442 @@
+//! The artifact store: contents by digest, with one name per artifact for the HTTP server.
+//!
+//! ```text
+//! blobs/<hex>                                   the archive itself, immutable
+//! names/<kind>/<namespace>/<name>/<file>        a hard link to it, what a client asks for
+//! trees/<hex>/                                  it unpacked, made on demand
+//! ```
+//!
+//! A blob whose last name is gone is collected after a grace time, so that whoever still reads
+//! an artifact that was just replaced can finish.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sha2::{Digest as _, Sha256};
+
+use super::archive::{self, ArchiveError};
+use super::digest::hex;
+use super::ignore::IgnoreRules;
+use crate::api::meta::Artifact;
+
+/// How long a replaced artifact stays readable.
+const GRACE: Duration = Duration::from_mins(2);
+
+/// Why the store cannot give or take an artifact.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The artifact is not in the store, for example because the data directory is new.
+    #[error("artifact '{path}' is not in the store; its source will be fetched again")]
+    Missing {
+        /// The artifact's path.
+        path: String,
+    },
+    /// The stored bytes do not have the artifact's digest; they were removed.
+    #[error("artifact '{path}' does not match its digest and was removed; its source will be fetched again")]
+    Corrupt {
+        /// The artifact's path.
+        path: String,
+    },
+    /// The digest in a status is not one this store writes.
+    #[error("artifact '{path}' has no sha256 digest")]
+    NoDigest {
+        /// The artifact's path.
+        path: String,
+    },
+    /// No space is left for the artifact; what was stored before stays.
+    #[error("no space left in the data directory {}: free some or give --data-dir a larger volume", .0.display())]
+    DiskFull(PathBuf),
+    /// An owner or a file name that could leave the store's directory.
+    #[error("'{0}' cannot be part of an artifact's path")]
+    BadName(String),
+    /// Packing or unpacking failed.
+    #[error("cannot archive the artifact: {0}")]
+    Archive(ArchiveError),
+    /// The file system refused.
+    #[error("cannot access the artifact store: {}: {source}", path.display())]
+    Io {
+        /// The file at fault.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+/// The object that an artifact belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// Kind, as in `GitRepository`.
+    pub kind: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Owner {
+    fn path(&self) -> Result<PathBuf, StoreError> {
+        let kind = self.kind.to_ascii_lowercase();
+        [&kind, &self.namespace, &self.name].into_iter().map(|part| safe_name(part)).collect()
+    }
+}
+
+fn safe_name(name: &str) -> Result<&str, StoreError> {
+    let safe = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']);
+    if safe { Ok(name) } else { Err(StoreError::BadName(name.to_owned())) }
+}
+
+/// What stands behind a digest, as it was when its bytes were last hashed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    size: u64,
+    modified: i64,
+    inode: u64,
+}
+
+impl Seen {
+    fn of(meta: &fs::Metadata) -> Self {
+        Self { size: meta.len(), modified: meta.mtime_nsec() + meta.mtime() * 1_000_000_000, inode: meta.ino() }
+    }
+}
+
+/// Stores artifacts below one directory. Shared between all controllers.
+pub struct ArtifactStore {
+    root: PathBuf,
+    base_url: String,
+    verified: Mutex<HashMap<String, Seen>>,
+    unpacked: tokio::sync::Mutex<HashSet<String>>,
+    swept: Mutex<Option<SystemTime>>,
+}
+
+impl ArtifactStore {
+    /// Opens the store, creating its directories. `base_url` is what artifact URLs start with,
+    /// without a trailing slash.
+    pub fn open(root: &Path, base_url: String) -> io::Result<Self> {
+        for part in ["blobs", "names", "trees", "tmp"] {
+            if part == "tmp" {
+                // Whatever a killed process left half written.
+                let _ = fs::remove_dir_all(root.join(part));
+            }
+            fs::create_dir_all(root.join(part))?;
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            base_url,
+            verified: Mutex::default(),
+            unpacked: tokio::sync::Mutex::default(),
+            swept: Mutex::default(),
+        })
+    }
+
+    /// Stores a directory as `<file_name>` (a reproducible `.tar.gz`), without what `rules`
+    /// exclude. Other names of the same owner go away.
+    pub async fn put_directory(
+        self: &Arc<Self>,
+        owner: &Owner,
+        revision: &str,
+        file_name: &str,
+        dir: &Path,
+        rules: IgnoreRules,
+    ) -> Result<Artifact, StoreError> {
+        let dir = dir.to_owned();
+        self.put(owner, revision, file_name, move |out| archive::pack_directory(&dir, &rules, io::BufWriter::new(out)))
+            .await
+    }
+
+    /// Stores bytes as `<file_name>`. Other names of the same owner go away.
+    pub async fn put_file(
+        self: &Arc<Self>,
+        owner: &Owner,
+        revision: &str,
+        file_name: &str,
+        bytes: Vec<u8>,
+    ) -> Result<Artifact, StoreError> {
+        self.put(owner, revision, file_name, move |out| {
+            io::Write::write_all(out, &bytes)
+                .map_err(|source| ArchiveError::Io { path: PathBuf::from("artifact"), source })
+        })
+        .await
+    }
+
+    async fn put(
+        self: &Arc<Self>,
+        owner: &Owner,
+        revision: &str,
+        file_name: &str,
+        write: impl FnOnce(&mut fs::File) -> Result<(), ArchiveError> + Send + 'static,
+    ) -> Result<Artifact, StoreError> {
+        let directory = owner.path()?;
+        let path = directory.join(safe_name(file_name)?);
+        let store = Arc::clone(self);
+        let (named, revision) = (path.clone(), revision.to_owned());
+        let (digest, size) = blocking(move || {
+            let (digest, size) = store.write_blob(write)?;
+            store.name(&digest, &named)?;
+            store.drop_names(&directory, Some(&named))?;
+            store.sweep();
+            Ok((digest, size))
+        })
+        .await?;
+        let path = path.to_string_lossy().into_owned();
+        Ok(Artifact {
+            url: self.url(&path),
+            path,
+            revision,
+            digest: format!("sha256:{digest}"),
+            last_update_time: Time(now()),
+            size: i64::try_from(size).ok(),
+            metadata: BTreeMap::new(),
+        })
+    }
+
+    /// The URL that serves the artifact of this path.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}/{path}", self.base_url)
+    }
+
+    /// Gives the owner's artifact a second, fixed name, such as `index.yaml`; returns its URL.
+    pub async fn put_alias(self: &Arc<Self>, artifact: &Artifact, alias: &str) -> Result<String, StoreError> {
+        let digest = digest_of(artifact)?.to_owned();
+        let path = Path::new(&artifact.path).with_file_name(safe_name(alias)?);
+        let (store, named) = (Arc::clone(self), path.clone());
+        blocking(move || store.name(&digest, &named)).await?;
+        Ok(self.url(&path.to_string_lossy()))
+    }
+
+    /// The artifact's archive, its bytes verified against the digest.
+    pub async fn file(self: &Arc<Self>, artifact: &Artifact) -> Result<PathBuf, StoreError> {
+        let digest = digest_of(artifact)?.to_owned();
+        let (store, path) = (Arc::clone(self), artifact.path.clone());
+        blocking(move || store.verify(&digest, &path)).await
+    }
+
+    /// The artifact unpacked: a read-only directory, cached by digest. It stays for as long as
+    /// the artifact is named, and two minutes longer.
+    pub async fn directory(self: &Arc<Self>, artifact: &Artifact) -> Result<PathBuf, StoreError> {
+        let file = self.file(artifact).await?;
+        let digest = digest_of(artifact)?.to_owned();
+        let tree = self.root.join("trees").join(&digest);
+        let mut unpacked = self.unpacked.lock().await;
+        if unpacked.contains(&digest) && tree.is_dir() {
+            return Ok(tree);
+        }
+        let (store, target) = (Arc::clone(self), tree.clone());
+        blocking(move || store.unpack(&file, &target)).await?;
+        unpacked.insert(digest);
+        Ok(tree)
+    }
+
+    /// Whether the artifact is there with its digest. A damaged one is removed.
+    pub async fn has(self: &Arc<Self>, artifact: &Artifact) -> Result<bool, StoreError> {
+        let named = self.root.join("names").join(&artifact.path).is_file();
+        match self.file(artifact).await {
+            Ok(_) => Ok(named),
+            Err(StoreError::Missing { .. } | StoreError::NoDigest { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Removes every artifact of an object that is being deleted.
+    pub async fn remove(self: &Arc<Self>, owner: &Owner) -> Result<(), StoreError> {
+        let directory = owner.path()?;
+        let store = Arc::clone(self);
+        blocking(move || store.drop_names(&directory, None)).await
+    }
+
+    /// The file behind a path of an artifact URL, if there is one.
+    pub fn named_file(&self, kind: &str, namespace: &str, name: &str, file: &str) -> Option<PathBuf> {
+        let parts = [kind, namespace, name, file];
+        let safe = parts.into_iter().map(safe_name).collect::<Result<PathBuf, _>>().ok()?;
+        Some(self.root.join("names").join(safe))
+    }
+
+    fn write_blob(
+        &self,
+        write: impl FnOnce(&mut fs::File) -> Result<(), ArchiveError>,
+    ) -> Result<(String, u64), StoreError> {
+        let tmp_dir = self.root.join("tmp");
+        let mut tmp = tempfile::NamedTempFile::new_in(&tmp_dir).map_err(|source| self.io(&tmp_dir, source))?;
+        write(tmp.as_file_mut()).map_err(|error| self.archive(error))?;
+        let (digest, size) = hash(tmp.path()).map_err(|source| self.io(tmp.path(), source))?;
+        let blob = self.blob(&digest);
+        // A sound blob stays as it is: other artifacts are named by links to that very file.
+        if self.verify(&digest, "").is_err() {
+            let persisted = tmp.persist(&blob).map_err(|error| self.io(&blob, error.error))?;
+            let meta = persisted.metadata().map_err(|source| self.io(&blob, source))?;
+            self.verified().insert(digest.clone(), Seen::of(&meta));
+        }
+        Ok((digest, size))
+    }
+
+    /// Links a name to a blob, in place of what had the name.
+    fn name(&self, digest: &str, path: &Path) -> Result<(), StoreError> {
+        let target = self.root.join("names").join(path);
+        let directory = target.parent().unwrap_or(&self.root);
+        fs::create_dir_all(directory).map_err(|source| self.io(directory, source))?;
+        let scratch = tempfile::Builder::new()
+            .make_in(self.root.join("tmp"), |scratch| fs::hard_link(self.blob(digest), scratch))
+            .map_err(|source| self.io(&target, source))?;
+        // Renaming a link over another link to the same file does nothing and keeps both.
+        let scratch = scratch.into_temp_path();
+        fs::rename(&scratch, &target).map_err(|source| self.io(&target, source))
+    }
+
+    /// Removes an owner's names, all but one.
+    fn drop_names(&self, directory: &Path, keep: Option<&Path>) -> Result<(), StoreError> {
+        let directory = self.root.join("names").join(directory);
+        let keep = keep.map(|keep| self.root.join("names").join(keep));
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(self.io(&directory, source)),
+        };
+        for entry in entries.flatten() {
+            if keep.as_ref() != Some(&entry.path()) {
+                fs::remove_file(entry.path()).map_err(|source| self.io(&entry.path(), source))?;
+            }
+        }
+        if keep.is_none() {
+            // Fails when the directory was refilled meanwhile, which is fine.
+            let _ = fs::remove_dir(&directory);
+        }
+        Ok(())
+    }
+
+    fn verify(&self, digest: &str, path: &str) -> Result<PathBuf, StoreError> {
+        let blob = self.blob(digest);
+        let seen = match fs::metadata(&blob) {
+            Ok(meta) => Seen::of(&meta),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::Missing { path: path.to_owned() });
+            }
+            Err(source) => return Err(self.io(&blob, source)),
+        };
+        if self.verified().get(digest) == Some(&seen) {
+            return Ok(blob);
+        }
+        let (actual, _) = hash(&blob).map_err(|source| self.io(&blob, source))?;
+        if actual != digest {
+            let _ = fs::remove_file(&blob);
+            if !path.is_empty() {
+                let _ = fs::remove_file(self.root.join("names").join(path));
+            }
+            return Err(StoreError::Corrupt { path: path.to_owned() });
+        }
+        self.verified().insert(digest.to_owned(), seen);
+        Ok(blob)
+    }
+
+    fn unpack(&self, file: &Path, target: &Path) -> Result<(), StoreError> {
+        let tmp_dir = self.root.join("tmp");
+        let scratch = tempfile::tempdir_in(&tmp_dir).map_err(|source| self.io(&tmp_dir, source))?;
+        let stream = fs::File::open(file).map_err(|source| self.io(file, source))?;
+        archive::unpack_gzip(io::BufReader::new(stream), scratch.path()).map_err(|error| self.archive(error))?;
+        // One from an earlier process: nothing vouches for its contents.
+        if target.exists() {
+            fs::remove_dir_all(target).map_err(|source| self.io(target, source))?;
+        }
+        let scratch = scratch.keep();
+        fs::rename(&scratch, target).map_err(|source| self.io(target, source))
+    }
+
+    /// Collects what no name refers to any more; at most once in the grace time.
+    fn sweep(&self) {
+        let now = SystemTime::now();
+        {
+            let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+            if swept.is_some_and(|last| now.duration_since(last).is_ok_and(|passed| passed < GRACE)) {
+                return;
+            }
+            *swept = Some(now);
+        }
+        let Ok(blobs) = fs::read_dir(self.root.join("blobs")) else { return };
+        for blob in blobs.flatten() {
+            let Ok(meta) = blob.metadata() else { continue };
+            let unnamed_for = now
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .ok()
+                .and_then(|now| now.checked_sub(Duration::from_secs(meta.ctime().try_into().ok()?)));
+            if meta.nlink() == 1 && unnamed_for.is_some_and(|age| age > GRACE) {
+                let digest = blob.file_name().to_string_lossy().into_owned();
+                self.verified().remove(&digest);
+                // Losing this race costs a later sweep, nothing else.
+                let _ = fs::remove_file(blob.path());
+                let _ = fs::remove_dir_all(self.root.join("trees").join(digest));
+            }
+        }
+    }
+
+    fn blob(&self, digest: &str) -> PathBuf {
+        self.root.join("blobs").join(digest)
+    }
+
+    fn verified(&self) -> std::sync::MutexGuard<'_, HashMap<String, Seen>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn io(&self, path: &Path, source: io::Error) -> StoreError {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::DiskFull(self.root.clone()),
+            _ => StoreError::Io { path: path.to_owned(), source },
+        }
+    }
+
+    fn archive(&self, error: ArchiveError) -> StoreError {
+        if error.is_disk_full() { StoreError::DiskFull(self.root.clone()) } else { StoreError::Archive(error) }
+    }
+}
+
+/// The time in whole seconds, which is what Kubernetes keeps of it.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// The hexadecimal part of the artifact's digest.
+fn digest_of(artifact: &Artifact) -> Result<&str, StoreError> {
+    let digest = artifact.digest.strip_prefix("sha256:");
+    digest
+        .filter(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .ok_or_else(|| StoreError::NoDigest { path: artifact.path.clone() })
+}
+
+/// Runs file system work where it does not hold up other tasks.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(cancelled) => {
+                Err(StoreError::Io { path: PathBuf::from("artifact store"), source: io::Error::other(cancelled) })
+            }
+        },
+    }
+}
+
+/// The sha256 in hexadecimal and the size of a file.
+fn hash(path: &Path) -> io::Result<(String, u64)> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut size = 0;
+    loop {
+        let read = io::Read::read(&mut file, &mut buffer)?;
+        if read == 0 {
+            return Ok((hex(&hasher.finalize()), size));
+        }
+        hasher.update(&buffer[..read]);
+        size += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests;

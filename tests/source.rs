@@ -1,0 +1,8 @@
+//! Sources on a real API server, with real remotes: git over HTTP, HTTPS and SSH, Helm repositories over HTTP.
+
+#[path = "source/charts.rs"]
+mod charts;
+#[path = "source/git.rs"]
+mod git;
+#[path = "source/scene.rs"]
+mod scene;

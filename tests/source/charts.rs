@@ -1,0 +1,136 @@
+//! `HelmRepository` and `HelmChart`.
+
+use fairlead::api::source::v1::{GitRepository, HelmChart, HelmRepository};
+use fairlead_testbench::{Behaviour, ChartServer, GitServer, chart_files, fixture_chart};
+use serde_json::{Value, json};
+
+use crate::scene::Scene;
+
+fn chart(repository: &str, version: &str) -> Value {
+    json!({"chart": "nodejs", "version": version, "interval": "1m", "sourceRef": {"kind": "HelmRepository", "name": repository}})
+}
+
+#[tokio::test]
+async fn a_version_in_range_is_pulled_and_a_newer_one_followed() {
+    let server = ChartServer::start();
+    let nodejs = fixture_chart("nodejs");
+    server.publish(&nodejs, "1.0.0");
+    server.publish(&nodejs, "1.2.0");
+    server.publish(&nodejs, "2.0.0");
+    let scene = Scene::start("helmrepo").await;
+    scene.apply("HelmRepository", "charts", &json!({"url": server.url(), "interval": "1s"}));
+    let seen = scene.ready::<HelmRepository>("charts").await;
+    let artifact = seen.artifact.clone().unwrap();
+    assert!(artifact.revision.starts_with("sha256:"), "{artifact:?}");
+    let message = format!("stored artifact: revision '{}'", artifact.revision);
+    assert_eq!(seen.condition("ArtifactInStorage"), Some(("True", "Succeeded", message.as_str())));
+    let index: Value = serde_json::from_slice(&scene.download(&artifact).await).unwrap();
+    assert_eq!(index["entries"]["nodejs"].as_array().unwrap().len(), 3);
+    scene.event("charts", "NewArtifact").await;
+
+    scene.apply("HelmChart", "one", &chart("charts", "1.x"));
+    let seen = scene.ready_at::<HelmChart>("one", "1.2.0").await;
+    let pulled = "pulled 'nodejs' chart with version '1.2.0'";
+    assert_eq!(seen.condition("Ready"), Some(("True", "ChartPullSucceeded", pulled)));
+    assert_eq!(seen.status["observedChartName"], "nodejs");
+    assert_eq!(seen.status["observedSourceArtifactRevision"], artifact.revision.as_str());
+    assert!(scene.files(&seen.artifact.unwrap()).await.contains_key("nodejs/Chart.yaml"));
+    server.publish(&nodejs, "1.3.0");
+    scene.ready_at::<HelmChart>("one", "1.3.0").await;
+}
+
+#[tokio::test]
+async fn what_a_repository_lacks_or_falsifies_is_named_and_heals() {
+    let server = ChartServer::start();
+    let nodejs = fixture_chart("nodejs");
+    server.publish(&nodejs, "1.0.0");
+    let scene = Scene::start("badcharts").await;
+    scene.apply("HelmRepository", "charts", &json!({"url": server.url(), "interval": "1s"}));
+    scene.ready::<HelmRepository>("charts").await;
+    scene.apply("HelmChart", "missing", &chart("charts", "9.*"));
+    let words = "no 'nodejs' chart with version matching '9.*' found";
+    let seen = scene.failed::<HelmChart>("missing", "Stalled", words).await;
+    assert_eq!(seen.condition("Ready").map(|(_, reason, _)| reason), Some("InvalidChartReference"));
+    scene.apply("HelmChart", "orphan", &chart("nowhere", "*"));
+    scene.failed::<HelmChart>("orphan", "FetchFailed", "HelmRepository").await;
+    server.publish(&nodejs, "9.1.0");
+    scene.ready_at::<HelmChart>("missing", "9.1.0").await;
+
+    server.replace("nodejs-1.0.0.tgz", b"not what the index promises");
+    scene.apply("HelmChart", "false", &chart("charts", "1.0.0"));
+    let seen = scene.failed::<HelmChart>("false", "FetchFailed", "the index says").await;
+    assert_eq!(seen.condition("FetchFailed").map(|(_, reason, _)| reason), Some("ChartPullError"));
+
+    let before = scene.see::<HelmRepository>("charts").await;
+    server.replace("index.yaml", b"<html>a login page</html>");
+    let seen = scene.failed::<HelmRepository>("charts", "FetchFailed", "index.yaml").await;
+    assert_eq!(seen.artifact, before.artifact);
+    server.behave(Behaviour::Refuse);
+    scene.failed::<HelmRepository>("charts", "FetchFailed", "503").await;
+    server.behave(Behaviour::Serve);
+    server.publish(&nodejs, "9.2.0");
+    scene.ready::<HelmRepository>("charts").await;
+}
+
+#[tokio::test]
+async fn a_private_repository_wants_its_secrets() {
+    let server = ChartServer::builder().basic_auth("robot", "hunter2-correct").tls().start();
+    server.publish(&fixture_chart("nodejs"), "1.0.0");
+    let scene = Scene::start("private").await;
+    scene.secret("login", &json!({"username": "robot", "password": "hunter2-wrong"}));
+    scene.secret("authority", &json!({"ca.crt": server.authority()}));
+    let spec = json!({
+        "url": server.url(), "interval": "1m",
+        "secretRef": {"name": "login"}, "certSecretRef": {"name": "authority"},
+    });
+    scene.apply("HelmRepository", "charts", &spec);
+    let seen = scene.failed::<HelmRepository>("charts", "FetchFailed", "answered 401").await;
+    assert_eq!(seen.condition("Ready").map(|(_, reason, _)| reason), Some("AuthenticationFailed"));
+    scene.secret("login", &json!({"username": "robot", "password": "hunter2-correct"}));
+    scene.ready::<HelmRepository>("charts").await;
+    scene.apply("HelmChart", "one", &chart("charts", "*"));
+    scene.ready_at::<HelmChart>("one", "1.0.0").await;
+    scene.keeps_secret(&["hunter2"]).await;
+}
+
+#[tokio::test]
+async fn a_chart_in_git_follows_its_commits() {
+    let git = GitServer::start();
+    let charts = git.repository("charts");
+    let files: Vec<(String, String)> = chart_files(&fixture_chart("nodejs"))
+        .into_iter()
+        .map(|(path, text)| (format!("charts/nodejs/{path}"), text))
+        .collect();
+    let changes: Vec<(&str, Option<&str>)> =
+        files.iter().map(|(path, text)| (path.as_str(), Some(text.as_str()))).collect();
+    let first = charts.commit("Add the chart", &changes);
+    let scene = Scene::start("gitchart").await;
+    scene.apply(
+        "GitRepository",
+        "charts",
+        &json!({"url": git.url(&charts), "interval": "1s", "ref": {"branch": "main"}}),
+    );
+    let source = json!({"kind": "GitRepository", "name": "charts"});
+    let spec = |path: &str, strategy: &str| json!({"chart": path, "interval": "1m", "sourceRef": source, "reconcileStrategy": strategy});
+    scene.apply("HelmChart", "revision", &spec("charts/nodejs/", "Revision"));
+    scene.apply("HelmChart", "version", &spec("./charts/nodejs", "ChartVersion"));
+    scene.apply("HelmChart", "missing", &spec("chart-infra/", "Revision"));
+    let version = scene.ready::<HelmChart>("version").await;
+    let base = version.revision().to_owned();
+    let seen = scene.ready_at::<HelmChart>("revision", &format!("{base}+{}", &first[..12])).await;
+    let packaged = format!("packaged 'nodejs' chart with version '{base}+{}'", &first[..12]);
+    assert_eq!(seen.condition("Ready"), Some(("True", "ChartPackageSucceeded", packaged.as_str())));
+    let package = scene.files(&seen.artifact.unwrap()).await;
+    assert!(package["nodejs/Chart.yaml"].contains(&format!("{base}+{}", &first[..12])));
+    scene.failed::<HelmChart>("missing", "Stalled", "no chart found at path 'chart-infra/'").await;
+
+    let moved: Vec<(String, &str)> =
+        files.iter().map(|(path, text)| (path.replace("charts/nodejs", "chart-infra"), text.as_str())).collect();
+    let changes: Vec<(&str, Option<&str>)> = moved.iter().map(|(path, text)| (path.as_str(), Some(*text))).collect();
+    let second = charts.commit("Add another", &changes);
+    for name in ["revision", "missing"] {
+        scene.ready_at::<HelmChart>(name, &format!("{base}+{}", &second[..12])).await;
+    }
+    scene.ready_at::<GitRepository>("charts", &format!("main@sha1:{second}")).await;
+    assert_eq!(scene.see::<HelmChart>("version").await.artifact, version.artifact);
+}
