@@ -1,0 +1,240 @@
+//! What every controller works with.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, Patch as JsonPatch, PatchOperation};
+use kube::api::{Patch, PatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::core::object::HasStatus;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::references::References;
+use super::{Cache, Watched};
+use crate::api::FINALIZER;
+use crate::api::helm::v2::HelmRelease;
+use crate::api::kustomize::v1::Kustomization;
+use crate::api::source::v1::{Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
+use crate::args::Config;
+use crate::kube_ext::recorder::Reporter;
+use crate::metrics::Metrics;
+
+/// One watch a kind.
+#[derive(Clone, Default)]
+#[allow(missing_docs, reason = "each field is the cache of the kind it is named after")]
+pub struct Caches {
+    pub helm_releases: Cache<HelmRelease>,
+    pub kustomizations: Cache<Kustomization>,
+    pub git_repositories: Cache<GitRepository>,
+    pub helm_repositories: Cache<HelmRepository>,
+    pub helm_charts: Cache<HelmChart>,
+    pub oci_repositories: Cache<OCIRepository>,
+    pub buckets: Cache<Bucket>,
+    pub external_artifacts: Cache<ExternalArtifact>,
+}
+
+impl Caches {
+    /// Waits until every object of every kind is known.
+    pub async fn ready(&self) {
+        let Self {
+            helm_releases,
+            kustomizations,
+            git_repositories,
+            helm_repositories,
+            helm_charts,
+            oci_repositories,
+            buckets,
+            external_artifacts,
+        } = self;
+        tokio::join!(
+            helm_releases.ready(),
+            kustomizations.ready(),
+            git_repositories.ready(),
+            helm_repositories.ready(),
+            helm_charts.ready(),
+            oci_repositories.ready(),
+            buckets.ready(),
+            external_artifacts.ready(),
+        );
+    }
+}
+
+type RecentKey = (&'static str, String, String);
+type Recent = Mutex<HashMap<RecentKey, Arc<dyn Any + Send + Sync>>>;
+
+/// Everything a controller needs, cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The API server, with the operator's own identity.
+    pub client: Client,
+    /// Flags.
+    pub config: Arc<Config>,
+    /// One watch a kind.
+    pub caches: Caches,
+    /// Changes of Secrets and `ConfigMap`s.
+    pub references: References,
+    /// Log lines and events.
+    pub reporter: Reporter,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Cancelled when the operator is asked to end: take no new work.
+    pub shutdown: CancellationToken,
+    recent: Arc<Recent>,
+}
+
+impl Context {
+    /// A context with empty caches.
+    pub fn new(client: Client, config: Arc<Config>, reporter: Reporter, shutdown: CancellationToken) -> Self {
+        Self {
+            client,
+            config,
+            caches: Caches::default(),
+            references: References::default(),
+            reporter,
+            metrics: Arc::default(),
+            shutdown,
+            recent: Arc::default(),
+        }
+    }
+
+    /// Objects of a kind in a namespace.
+    pub fn api<K: Watched + Resource<Scope = NamespaceResourceScope>>(&self, namespace: &str) -> Api<K> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Objects of a kind where the operator watches.
+    pub fn watched_api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        match &self.config.watch_namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    /// Replaces the whole status and returns the stored object; no request when it is equal.
+    pub async fn put_status<K>(&self, object: &K, status: K::Status) -> Result<Arc<K>, kube::Error>
+    where
+        K: Watched + Resource<Scope = NamespaceResourceScope> + HasStatus,
+        K::Status: Serialize + PartialEq,
+    {
+        if object.status() == Some(&status) {
+            return Ok(Arc::new(object.clone()));
+        }
+        let value = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
+        let path = PointerBuf::from_tokens(["status"]);
+        let replacement = JsonPatch(vec![PatchOperation::Add(AddOperation { path, value })]);
+        let api = self.api::<K>(&object.namespace().unwrap_or_default());
+        let stored =
+            api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Json::<()>(replacement)).await?;
+        let stored = Arc::new(stored);
+        self.remember(stored.clone());
+        Ok(stored)
+    }
+
+    /// Adds the finalizer; a conflict with another writer is an error, to be tried again.
+    pub async fn add_finalizer<K>(&self, object: &K) -> Result<Arc<K>, kube::Error>
+    where
+        K: Watched + Resource<Scope = NamespaceResourceScope>,
+    {
+        let mut finalizers = object.finalizers().to_vec();
+        if finalizers.iter().any(|known| known == FINALIZER) {
+            return Ok(Arc::new(object.clone()));
+        }
+        finalizers.push(FINALIZER.to_owned());
+        self.put_finalizers(object, &finalizers).await
+    }
+
+    /// Removes the finalizer; an object that is gone is what was wanted.
+    pub async fn remove_finalizer<K>(&self, object: &K) -> Result<(), kube::Error>
+    where
+        K: Watched + Resource<Scope = NamespaceResourceScope>,
+    {
+        let kept: Vec<_> = object.finalizers().iter().filter(|known| *known != FINALIZER).cloned().collect();
+        if kept.len() == object.finalizers().len() {
+            return Ok(());
+        }
+        match self.put_finalizers(object, &kept).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    async fn put_finalizers<K>(&self, object: &K, finalizers: &[String]) -> Result<Arc<K>, kube::Error>
+    where
+        K: Watched + Resource<Scope = NamespaceResourceScope>,
+    {
+        let patch = json!({"metadata": {
+            "finalizers": finalizers, "resourceVersion": object.resource_version(), "uid": object.uid(),
+        }});
+        let api = self.api::<K>(&object.namespace().unwrap_or_default());
+        let stored = api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let stored = Arc::new(stored);
+        self.remember(stored.clone());
+        Ok(stored)
+    }
+
+    fn remember<K: Watched>(&self, stored: Arc<K>) {
+        let key = recent_key(stored.as_ref());
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert(key, stored);
+    }
+
+    /// The object as last written by this process when the watch has not caught up with that yet.
+    pub fn freshest<K: Watched>(&self, watched: Arc<K>) -> Arc<K> {
+        let key = recent_key(watched.as_ref());
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = recent.get(&key).cloned().and_then(|object| object.downcast::<K>().ok());
+        match written {
+            Some(written) if is_newer(written.as_ref(), watched.as_ref()) => written,
+            Some(_) => {
+                recent.remove(&key);
+                watched
+            }
+            None => watched,
+        }
+    }
+
+    /// Forgets what was written to an object that is gone.
+    pub fn forget<K: Watched>(&self, object: &K) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).remove(&recent_key(object));
+    }
+}
+
+fn recent_key<K: Watched>(object: &K) -> RecentKey {
+    let (namespace, name) = super::namespaced_name(object);
+    (std::any::type_name::<K>(), namespace, name)
+}
+
+/// Resource versions of one object are comparable numbers (Kubernetes 1.35 and newer promise it,
+/// older ones do it).
+fn is_newer<K: Resource>(one: &K, other: &K) -> bool {
+    let version = |object: &K| object.meta().resource_version.as_deref().and_then(|v| v.parse::<u128>().ok());
+    one.meta().uid == other.meta().uid && version(one) > version(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    fn object(uid: &str, version: &str) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.uid = Some(uid.to_owned());
+        object.metadata.resource_version = Some(version.to_owned());
+        object
+    }
+
+    #[test]
+    fn newer_is_a_number_of_the_same_object() {
+        assert!(is_newer(&object("a", "10"), &object("a", "9")));
+        assert!(!is_newer(&object("a", "9"), &object("a", "9")));
+        assert!(!is_newer(&object("b", "10"), &object("a", "9")));
+    }
+}

@@ -1,0 +1,107 @@
+//! Runs a reconciler over every object of its kind.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use kube::Resource as _;
+use kube::runtime::Controller;
+use kube::runtime::controller::{Action, Config, Error as ControllerError};
+use kube::runtime::reflector::ObjectRef;
+
+use super::pace::Failures;
+use super::{Cache, Context, Requeue, Watched, namespaced_name, wake};
+
+/// Longest pause after the API server failed.
+const API_FAILURE_PAUSE: Duration = Duration::from_secs(30);
+
+/// One pass over one object.
+pub trait Reconciler: Send + Sync + 'static {
+    /// The kind that is reconciled.
+    type Object: Watched;
+
+    /// Looks at the object and does what is due. The object's own troubles belong on its status;
+    /// an error means that the API server failed, and the pass is repeated with backoff.
+    fn reconcile(&self, object: Arc<Self::Object>) -> impl Future<Output = Result<Requeue, kube::Error>> + Send;
+}
+
+struct Frame<R: Reconciler> {
+    reconciler: R,
+    context: Context,
+    failures: Arc<Failures>,
+}
+
+impl<R: Reconciler> Frame<R> {
+    async fn pass(&self, object: Arc<R::Object>) -> Result<Action, std::convert::Infallible> {
+        let kind = kind_of::<R::Object>();
+        let object = self.context.freshest(object);
+        let started = Instant::now();
+        let outcome = self.reconciler.reconcile(object.clone()).await;
+        let requeue = outcome.unwrap_or_else(|error| {
+            let (namespace, name) = namespaced_name(object.as_ref());
+            if is_conflict(&error) {
+                tracing::debug!(kind, namespace, name, %error, "changed meanwhile, looking again");
+            } else {
+                tracing::warn!(kind, namespace, name, %error, "the API server refused or failed, trying again");
+            }
+            Requeue::Backoff { max: API_FAILURE_PAUSE }
+        });
+        self.context.metrics.pass(kind, started.elapsed(), matches!(requeue, Requeue::Backoff { .. }));
+        Ok(self.failures.next(object.as_ref(), requeue).map_or_else(Action::await_change, Action::requeue))
+    }
+}
+
+/// Metrics want a static label; each kind has one name for the life of the process.
+fn kind_of<K: Watched>() -> &'static str {
+    let path = std::any::type_name::<K>();
+    path.rsplit("::").next().unwrap_or(path)
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_conflict() || status.is_not_found())
+}
+
+/// Runs until the shutdown token is cancelled and the passes under way have ended.
+///
+/// `triggers` names objects to look at because something they depend on changed.
+pub async fn run<R: Reconciler>(
+    context: Context,
+    cache: Cache<R::Object>,
+    reconciler: R,
+    triggers: BoxStream<'static, ObjectRef<R::Object>>,
+    concurrency: u16,
+) {
+    let failures = Arc::new(Failures::default());
+    let gone = {
+        let (failures, context) = (failures.clone(), context.clone());
+        move |object: &R::Object| {
+            failures.forget(object);
+            context.forget(object);
+        }
+    };
+    let own = wake::worth_a_pass(cache.changes(), gone);
+    cache.ready().await;
+    context.metrics.objects(kind_of::<R::Object>(), cache.all().len());
+    let shutdown = context.shutdown.clone();
+    let frame = Arc::new(Frame { reconciler, context, failures });
+    Controller::for_shared_stream(own, cache.store())
+        .reconcile_on(triggers)
+        .with_config(Config::default().concurrency(concurrency))
+        .graceful_shutdown_on(async move { shutdown.cancelled().await })
+        .run(
+            |object, frame: Arc<Frame<R>>| async move { frame.pass(object).await },
+            |_, never, _| match *never {},
+            frame,
+        )
+        .for_each(|result| {
+            match result {
+                // A trigger may name an object that is gone by now.
+                Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
+                Err(error) => tracing::error!(kind = %R::Object::kind(&()), %error, "the controller's queue failed"),
+            }
+            std::future::ready(())
+        })
+        .await;
+}

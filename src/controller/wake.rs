@@ -1,0 +1,108 @@
+//! Which changes of an object are worth a pass: those that a person or a client asked for, not
+//! the operator's own status writes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use kube::Resource;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{Change, Watched, namespaced_name};
+
+/// Annotations that ask for a pass when they change.
+const REQUESTS: [&str; 3] =
+    ["reconcile.fluxcd.io/requestedAt", "reconcile.fluxcd.io/forceAt", "reconcile.fluxcd.io/resetAt"];
+
+/// What of an object wakes its controller.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub struct Fingerprint {
+    uid: Option<String>,
+    generation: Option<i64>,
+    deleting: bool,
+    finalizers: Vec<String>,
+    requests: Vec<Option<String>>,
+}
+
+/// The fingerprint of an object.
+pub fn fingerprint<K: Resource>(object: &K) -> Fingerprint {
+    let meta = object.meta();
+    let annotation = |key: &&str| meta.annotations.as_ref().and_then(|all| all.get(*key).cloned());
+    Fingerprint {
+        uid: meta.uid.clone(),
+        generation: meta.generation,
+        deleting: meta.deletion_timestamp.is_some(),
+        finalizers: meta.finalizers.clone().unwrap_or_default(),
+        requests: REQUESTS.iter().map(annotation).collect(),
+    }
+}
+
+/// A receiver as a stream.
+pub fn stream_of<T: Send + 'static>(receiver: UnboundedReceiver<T>) -> BoxStream<'static, T> {
+    stream::unfold(receiver, |mut receiver| async move {
+        let item = receiver.recv().await?;
+        Some((item, receiver))
+    })
+    .boxed()
+}
+
+/// The objects whose fingerprint changed; calls `gone` for those that were deleted.
+pub fn worth_a_pass<K: Watched>(
+    changes: UnboundedReceiver<Change<K>>,
+    gone: impl Fn(&K) + Send + 'static,
+) -> BoxStream<'static, Arc<K>> {
+    let mut seen: HashMap<(String, String), Fingerprint> = HashMap::new();
+    stream_of(changes)
+        .filter_map(move |change| {
+            let key = namespaced_name(change.object().as_ref());
+            let woken = match change {
+                Change::Deleted(object) => {
+                    seen.remove(&key);
+                    gone(&object);
+                    None
+                }
+                Change::Applied(object) => {
+                    let new = fingerprint(object.as_ref());
+                    (seen.insert(key, new.clone()) != Some(new)).then_some(object)
+                }
+            };
+            std::future::ready(woken)
+        })
+        .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    fn object(generation: i64, request: Option<&str>, version: &str) -> Arc<ConfigMap> {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some("a".to_owned());
+        object.metadata.generation = Some(generation);
+        object.metadata.resource_version = Some(version.to_owned());
+        object.metadata.annotations = request.map(|at| [(REQUESTS[0].to_owned(), at.to_owned())].into());
+        Arc::new(object)
+    }
+
+    #[tokio::test]
+    async fn only_what_was_asked_for_wakes() {
+        let (sender, receiver) = unbounded_channel();
+        for change in [
+            Change::Applied(object(1, None, "1")),
+            Change::Applied(object(1, None, "2")),
+            Change::Applied(object(1, Some("now"), "3")),
+            Change::Applied(object(2, Some("now"), "4")),
+            Change::Deleted(object(2, Some("now"), "5")),
+            Change::Applied(object(2, Some("now"), "6")),
+        ] {
+            sender.send(change).unwrap();
+        }
+        drop(sender);
+        let woken: Vec<_> = worth_a_pass(receiver, |_| ()).collect().await;
+        let versions: Vec<_> = woken.iter().map(|o| o.metadata.resource_version.clone().unwrap()).collect();
+        assert_eq!(versions, ["1", "3", "4", "6"]);
+    }
+}

@@ -1,0 +1,5 @@
+//! What the operator needs of the Kubernetes API beyond typed clients.
+
+pub mod apply;
+pub mod discovery;
+pub mod recorder;
