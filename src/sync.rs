@@ -1,0 +1,30 @@
+//! The environment folder: a folder of a source's artifact becomes objects of the cluster.
+//!
+//! `scan` (and `build`, where a folder has a `kustomization.yaml`) reads manifests, `validate` sorts
+//! out what cannot work, `order` and `prune` decide, `stages` and `garbage` act, `status` reports;
+//! `pass` puts them together and `reconciler` runs it. One rule goes through it all: what is wrong
+//! with one object or file is named with its place, and never stops the others.
+
+pub mod build;
+pub mod desired;
+pub mod finalize;
+pub mod garbage;
+pub mod inventory;
+pub mod manifest;
+pub mod memory;
+pub mod order;
+pub mod pass;
+pub mod problem;
+pub mod prune;
+pub mod reconciler;
+pub mod scan;
+pub mod source;
+pub mod stages;
+mod start;
+pub mod status;
+pub mod triggers;
+pub mod validate;
+pub mod wait;
+
+pub use reconciler::KustomizationController;
+pub use start::start;

@@ -1,0 +1,154 @@
+//! From a manifest to what is sent to the API server. Pure.
+
+use super::inventory::split_api_version;
+use super::prune::{OWNER_NAME, OWNER_NAMESPACE, RECONCILE_KEY};
+use serde_json::{Map, Value, json};
+
+/// Fields that the API server owns: a manifest that was dumped from a cluster has them.
+const SERVER_FIELDS: [&str; 6] =
+    ["creationTimestamp", "managedFields", "resourceVersion", "uid", "generation", "selfLink"];
+const SSA_KEY: &str = "kustomize.toolkit.fluxcd.io/ssa";
+
+/// The Kustomization that objects belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Namespace of the Kustomization.
+    pub namespace: String,
+    /// Name of the Kustomization.
+    pub name: String,
+}
+
+/// How the labels and annotations of a manifest want it applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// As the manifest says.
+    Apply,
+    /// Only when the object does not exist.
+    IfNotPresent,
+    /// Not at all.
+    Ignore,
+}
+
+/// Reads `kustomize.toolkit.fluxcd.io/ssa` and `…/reconcile`.
+pub fn policy(object: &Value) -> Policy {
+    let value = |key: &str| ["annotations", "labels"].iter().find_map(|map| object["metadata"][*map][key].as_str());
+    let says = |key: &str, wanted: &str| value(key).is_some_and(|value| value.eq_ignore_ascii_case(wanted));
+    if says(SSA_KEY, "Ignore") || says(RECONCILE_KEY, "disabled") {
+        Policy::Ignore
+    } else if says(SSA_KEY, "IfNotPresent") {
+        Policy::IfNotPresent
+    } else {
+        Policy::Apply
+    }
+}
+
+/// The object as it is to be in the cluster: in its namespace, with its owner's labels, without
+/// what belongs to the API server.
+pub fn prepare(manifest: &Value, namespaced: bool, target_namespace: Option<&str>, owner: &Owner) -> Value {
+    let mut object = manifest.clone();
+    if let Some(top) = object.as_object_mut() {
+        top.remove("status");
+    }
+    if let Some(namespace) = target_namespace {
+        move_to(&mut object, namespaced, namespace);
+    }
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        for field in SERVER_FIELDS {
+            metadata.remove(field);
+        }
+        if !namespaced || metadata.get("namespace").is_some_and(Value::is_null) {
+            metadata.remove("namespace");
+        }
+        own(metadata, owner);
+    }
+    object
+}
+
+fn own(metadata: &mut Map<String, Value>, owner: &Owner) {
+    let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+    if labels.is_null() {
+        *labels = json!({});
+    }
+    labels[OWNER_NAME] = owner.name.clone().into();
+    labels[OWNER_NAMESPACE] = owner.namespace.clone().into();
+}
+
+/// What kustomize's `namespace` field does: namespaced objects move, a Namespace takes the name,
+/// and bindings follow their `default` service account.
+fn move_to(object: &mut Value, namespaced: bool, namespace: &str) {
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    let (group, _) = split_api_version(api_version);
+    let kind = object["kind"].as_str().unwrap_or_default();
+    if group.is_empty() && kind == "Namespace" {
+        object["metadata"]["name"] = namespace.into();
+        return;
+    }
+    let binding = group == "rbac.authorization.k8s.io" && kind.ends_with("RoleBinding");
+    if binding && let Some(subjects) = object.get_mut("subjects").and_then(Value::as_array_mut) {
+        let default = |subject: &&mut Value| subject["kind"] == "ServiceAccount" && subject["name"] == "default";
+        for subject in subjects.iter_mut().filter(default) {
+            subject["namespace"] = namespace.into();
+        }
+    }
+    if namespaced {
+        object["metadata"]["namespace"] = namespace.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner() -> Owner {
+        Owner { namespace: "flux-system".to_owned(), name: "apps".to_owned() }
+    }
+
+    #[test]
+    fn what_belongs_to_the_server_is_left_out_and_the_owner_is_named() {
+        let manifest = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "status": {"x": 1},
+            "metadata": {"name": "a", "namespace": "b", "creationTimestamp": null, "uid": "1", "labels": null,
+                         "resourceVersion": "1", "managedFields": []},
+        });
+        let expected = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "a", "namespace": "b",
+                         "labels": {OWNER_NAME: "apps", OWNER_NAMESPACE: "flux-system"}},
+        });
+        assert_eq!(prepare(&manifest, true, None, &owner()), expected);
+    }
+
+    #[test]
+    fn a_target_namespace_moves_objects_as_kustomize_does() {
+        let prepared = |manifest: Value, namespaced| prepare(&manifest, namespaced, Some("t"), &owner());
+        let object =
+            |kind: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "a", "namespace": "b"}});
+        assert_eq!(prepared(object("ConfigMap"), true)["metadata"]["namespace"], "t");
+        let namespace = prepared(object("Namespace"), false);
+        assert_eq!(namespace["metadata"]["name"], "t");
+        assert_eq!(namespace["metadata"].get("namespace"), None);
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "a"},
+            "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "b"},
+                         {"kind": "ServiceAccount", "name": "other", "namespace": "b"}],
+        });
+        let binding = prepared(binding, false);
+        assert_eq!(binding["subjects"][0]["namespace"], "t");
+        assert_eq!(binding["subjects"][1]["namespace"], "b");
+    }
+
+    #[test]
+    fn labels_and_annotations_choose_the_policy() {
+        let object = |map: &str, key: &str, value: &str| json!({"metadata": {map: {key: value}}});
+        let table = [
+            (json!({"metadata": {}}), Policy::Apply),
+            (object("annotations", SSA_KEY, "Merge"), Policy::Apply),
+            (object("annotations", SSA_KEY, "IfNotPresent"), Policy::IfNotPresent),
+            (object("labels", SSA_KEY, "ignore"), Policy::Ignore),
+            (object("labels", RECONCILE_KEY, "disabled"), Policy::Ignore),
+        ];
+        for (object, expected) in table {
+            assert_eq!(policy(&object), expected, "{object}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! One pass: read the folder, apply it, prune what left it.
+
+use super::build;
+use super::desired::Owner;
+use super::garbage::{self, Collected};
+use super::inventory::{Inventory, ObjectId};
+use super::manifest::Manifest;
+use super::problem::{Hold, Place, Problem, Severity};
+use super::prune::{self, Plan};
+use super::scan::{self, Scan, ScanError};
+use super::stages::{Outcome, Stages};
+use super::status::{Ending, ending};
+use super::validate::validate;
+use crate::api::condition::reason;
+use crate::api::kustomize::v1::KustomizationSpec;
+use crate::kube_ext::apply::Change;
+use crate::kube_ext::discovery::Resolver;
+use kube::Client;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a pass works with.
+pub struct Pass<'a> {
+    /// The API server.
+    pub client: &'a Client,
+    /// Kinds.
+    pub resolver: &'a Resolver,
+    /// The kustomize binary.
+    pub kustomize: &'a Path,
+    /// The Kustomization.
+    pub owner: Owner,
+    /// Its spec.
+    pub spec: &'a KustomizationSpec,
+    /// What earlier passes applied.
+    pub inventory: Inventory,
+    /// How long a build may take.
+    pub timeout: Duration,
+}
+
+/// What a pass did.
+#[derive(Debug)]
+pub struct Done {
+    /// How it ended.
+    pub ending: Ending,
+    /// The new inventory; `None` when the folder could not be read at all.
+    pub inventory: Option<Inventory>,
+    /// Objects that were created, configured or deleted, in words.
+    pub changes: Vec<String>,
+    /// Digests of the manifests that are applied.
+    pub digests: BTreeMap<ObjectId, u64>,
+}
+
+impl Pass<'_> {
+    /// Applies the folder of an unpacked artifact. Objects whose manifest has the digest that
+    /// `known` says are left alone, unless this pass is a `full` one.
+    pub async fn run(&self, root: PathBuf, known: &BTreeMap<ObjectId, u64>, full: bool) -> Done {
+        let (manifests, mut problems) = match self.read(root).await {
+            Ok(read) => read,
+            Err(ending) => {
+                return Done { ending, inventory: None, changes: Vec::new(), digests: known.clone() };
+            }
+        };
+        let total = manifests.len() + problems.iter().filter(|problem| hides_an_object(problem)).count();
+        let stages = Stages {
+            client: self.client,
+            resolver: self.resolver,
+            owner: &self.owner,
+            target_namespace: self.spec.target_namespace.as_deref(),
+        };
+        let due = |id: &ObjectId, digest: u64| full || known.get(id) != Some(&digest);
+        let mut outcome = Box::pin(stages.run(manifests, known, due)).await;
+        problems.append(&mut outcome.problems);
+        self.prune(outcome, problems, total).await
+    }
+
+    async fn read(&self, root: PathBuf) -> Result<(Vec<Manifest>, Vec<Problem>), Ending> {
+        let spec_path = self.spec.path.clone().unwrap_or_default();
+        let scanned = tokio::task::spawn_blocking(move || -> Result<(PathBuf, Scan), ScanError> {
+            let folder = scan::resolve(&root, &spec_path)?;
+            let scan = scan::scan(&root, &folder)?;
+            Ok((root.canonicalize().unwrap_or(root), scan))
+        });
+        let (root, scan) = scanned
+            .await
+            .map_err(|error| failed(reason::BUILD_FAILED, error.to_string()))?
+            .map_err(|error| unreadable(&error))?;
+        let Scan { mut manifests, mut problems, overlays } = scan;
+        for kustomization in overlays {
+            match build::build(self.kustomize, &root, &kustomization, self.timeout).await {
+                Ok(built) => manifests.extend(built),
+                Err(problem) => problems.push(*problem),
+            }
+        }
+        let (manifests, invalid) = validate(manifests);
+        problems.extend(invalid);
+        Ok((manifests, problems))
+    }
+
+    async fn prune(&self, outcome: Outcome, mut problems: Vec<Problem>, total: usize) -> Done {
+        let stated = self.stated(&outcome, &problems);
+        let plan = prune::plan(&self.inventory, &stated, &problems, self.spec.prune);
+        problems.extend(held_back(&plan, &problems));
+        let mut inventory = self.next_inventory(&outcome, &stated, &plan);
+        let collected = garbage::collect(self.resolver, &self.owner, plan.delete).await;
+        for (id, version, _) in &collected.failed {
+            inventory.insert(id.clone(), version);
+        }
+        let ending = match ending(&problems, outcome.applied.len(), total) {
+            Ending::Applied { .. } if !collected.failed.is_empty() => {
+                failed(reason::PRUNE_FAILED, undeleted(&collected))
+            }
+            other => other,
+        };
+        Done {
+            ending,
+            inventory: Some(inventory),
+            changes: changes(&outcome, &collected),
+            digests: outcome.applied.into_iter().map(|(id, done)| (id, done.digest)).collect(),
+        }
+    }
+
+    /// Every object that the folder states in some form: none of them left it.
+    fn stated(&self, outcome: &Outcome, problems: &[Problem]) -> BTreeSet<ObjectId> {
+        let mut stated = outcome.stated.clone();
+        for id in problems.iter().filter_map(|problem| problem.object.as_ref()) {
+            stated.insert(id.clone());
+            if let Some(namespace) = &self.spec.target_namespace {
+                stated.insert(ObjectId { namespace: namespace.clone(), ..id.clone() });
+            }
+        }
+        stated
+    }
+
+    fn next_inventory(&self, outcome: &Outcome, stated: &BTreeSet<ObjectId>, plan: &Plan) -> Inventory {
+        let mut next = Inventory::default();
+        for (id, version) in self.inventory.iter().filter(|(id, _)| stated.contains(id)) {
+            next.insert(id.clone(), version);
+        }
+        for (id, done) in &outcome.applied {
+            next.insert(id.clone(), &done.version);
+        }
+        for (id, version) in &plan.held {
+            next.insert(id.clone(), version);
+        }
+        next
+    }
+}
+
+fn failed(reason: &'static str, message: String) -> Ending {
+    Ending::Failed { reason, message }
+}
+
+fn unreadable(error: &ScanError) -> Ending {
+    let message = error.to_string();
+    match error {
+        ScanError::Escapes(_) => Ending::Stalled { reason: reason::INVALID_PATH, message },
+        _ => failed(reason::ARTIFACT_FAILED, message),
+    }
+}
+
+/// Whether a problem stands for an object that was not handed on to be applied.
+fn hides_an_object(problem: &Problem) -> bool {
+    problem.severity == Severity::Error
+}
+
+/// Says that objects are kept, when nothing else makes the folder not ready.
+fn held_back(plan: &Plan, problems: &[Problem]) -> Option<Problem> {
+    let holds = |problem: &&Problem| problem.hold != Hold::Nothing;
+    let because = problems.iter().filter(holds).min_by_key(|problem| problem.severity)?;
+    if plan.held.is_empty() || because.severity == Severity::Error {
+        return None;
+    }
+    let names: Vec<_> = plan.held.iter().map(|(id, _)| id.to_string()).collect();
+    let place = Place { file: because.place.file.clone(), line: because.place.line };
+    let reason = format!("objects that left the folder are kept while this lasts: {}", names.join(", "));
+    Some(Problem::error(place, reason))
+}
+
+fn undeleted(collected: &Collected) -> String {
+    let reasons: Vec<_> = collected.failed.iter().take(5).map(|(id, _, reason)| format!("{id}: {reason}")).collect();
+    format!("{} objects could not be deleted: {}", collected.failed.len(), reasons.join("; "))
+}
+
+fn changes(outcome: &Outcome, collected: &Collected) -> Vec<String> {
+    let applied = outcome.applied.iter().filter_map(|(id, done)| match done.change? {
+        Change::Created => Some(format!("{id} created")),
+        Change::Configured => Some(format!("{id} configured")),
+        Change::Unchanged => None,
+    });
+    applied.chain(collected.deleted.iter().map(|id| format!("{id} deleted"))).collect()
+}

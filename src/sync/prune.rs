@@ -1,0 +1,181 @@
+//! What leaves the cluster because it left the folder. Pure: the decision only.
+
+use super::inventory::{Inventory, ObjectId};
+use super::order::Stage;
+use super::problem::{Hold, Problem};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Label or annotation that keeps an object when its value is `disabled`.
+pub const PRUNE_KEY: &str = "kustomize.toolkit.fluxcd.io/prune";
+/// Label or annotation that keeps Flux's hands off an object when its value is `disabled`.
+pub const RECONCILE_KEY: &str = "kustomize.toolkit.fluxcd.io/reconcile";
+/// Labels that name the Kustomization an object belongs to.
+pub const OWNER_NAME: &str = "kustomize.toolkit.fluxcd.io/name";
+/// See [`OWNER_NAME`].
+pub const OWNER_NAMESPACE: &str = "kustomize.toolkit.fluxcd.io/namespace";
+
+/// What becomes of the objects of the inventory that the folder does not hold any more.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// To be deleted, in this order, with their versions.
+    pub delete: Vec<(ObjectId, String)>,
+    /// Kept, and kept in the inventory, because a problem may hide them.
+    pub held: Vec<(ObjectId, String)>,
+    /// Not in the folder any more and `prune` is off: they stay and leave the inventory.
+    pub orphaned: Vec<(ObjectId, String)>,
+}
+
+/// Compares the inventory with every object the folder states, applied or not.
+pub fn plan(inventory: &Inventory, folder: &BTreeSet<ObjectId>, problems: &[Problem], prune: bool) -> Plan {
+    let mut plan = Plan::default();
+    for (id, version) in inventory.iter().filter(|(id, _)| !folder.contains(id)) {
+        let entry = (id.clone(), version.to_owned());
+        if problems.iter().any(|problem| holds(&problem.hold, id)) {
+            plan.held.push(entry);
+        } else if prune {
+            plan.delete.push(entry);
+        } else {
+            plan.orphaned.push(entry);
+        }
+    }
+    plan.delete.sort_by_key(|(id, _)| std::cmp::Reverse(Stage::of(id)));
+    plan
+}
+
+fn holds(hold: &Hold, id: &ObjectId) -> bool {
+    match hold {
+        Hold::Nothing => false,
+        Hold::Everything => true,
+        Hold::Kind { group, kind, namespace } => *group == id.group && *kind == id.kind && *namespace == id.namespace,
+    }
+}
+
+/// What to do with a live object that is due to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Delete it.
+    Delete,
+    /// It says that it stays.
+    Keep,
+    /// It belongs to somebody else by now.
+    NotOurs,
+}
+
+/// Judges a live object; `name` and `namespace` are those of the Kustomization.
+pub fn verdict(live: &Value, namespace: &str, name: &str) -> Verdict {
+    let metadata = &live["metadata"];
+    let label = |key: &str| metadata["labels"][key].as_str();
+    let says_disabled = |key: &str| {
+        ["labels", "annotations"]
+            .iter()
+            .any(|map| metadata[*map][key].as_str().is_some_and(|value| value.eq_ignore_ascii_case("disabled")))
+    };
+    if label(OWNER_NAME) != Some(name) || label(OWNER_NAMESPACE) != Some(namespace) {
+        Verdict::NotOurs
+    } else if says_disabled(PRUNE_KEY) || says_disabled(RECONCILE_KEY) {
+        Verdict::Keep
+    } else {
+        Verdict::Delete
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::problem::Place;
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn id(kind: &str, namespace: &str, name: &str) -> ObjectId {
+        ObjectId { namespace: namespace.to_owned(), name: name.to_owned(), group: String::new(), kind: kind.to_owned() }
+    }
+
+    fn inventory(ids: &[ObjectId]) -> Inventory {
+        let mut inventory = Inventory::default();
+        for id in ids {
+            inventory.insert(id.clone(), "v1");
+        }
+        inventory
+    }
+
+    fn problem(hold: Hold) -> Problem {
+        let place = Place { file: "a.yaml".into(), line: None };
+        Problem { hold, ..Problem::error(place, "broken") }
+    }
+
+    fn names(entries: &[(ObjectId, String)]) -> Vec<&str> {
+        entries.iter().map(|(id, _)| id.name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_left_the_folder_goes_namespaces_last() {
+        let all = [id("Namespace", "", "ns"), id("ConfigMap", "ns", "a"), id("Pod", "ns", "b"), id("Pod", "ns", "c")];
+        let folder = BTreeSet::from([id("Pod", "ns", "c")]);
+        let plan = plan(&inventory(&all), &folder, &[], true);
+        assert_eq!(names(&plan.delete), ["b", "a", "ns"]);
+        assert!(plan.held.is_empty());
+    }
+
+    #[test]
+    fn nothing_goes_while_a_file_cannot_be_read() {
+        let all = [id("Pod", "ns", "a")];
+        let plan = plan(&inventory(&all), &BTreeSet::new(), &[problem(Hold::Everything)], true);
+        assert_eq!((names(&plan.held), plan.delete.len()), (vec!["a"], 0));
+    }
+
+    #[test]
+    fn a_broken_name_holds_its_kind_in_its_namespace() {
+        let all = [id("Pod", "ns", "a"), id("Pod", "other", "b"), id("ConfigMap", "ns", "c")];
+        let hold = Hold::Kind { group: String::new(), kind: "Pod".to_owned(), namespace: "ns".to_owned() };
+        let plan = plan(&inventory(&all), &BTreeSet::new(), &[problem(hold)], true);
+        assert_eq!(names(&plan.held), ["a"]);
+        assert_eq!(names(&plan.delete), ["b", "c"]);
+    }
+
+    #[test]
+    fn without_prune_objects_are_let_go() {
+        let plan = plan(&inventory(&[id("Pod", "ns", "a")]), &BTreeSet::new(), &[], false);
+        assert_eq!((names(&plan.orphaned), plan.delete.len()), (vec!["a"], 0));
+    }
+
+    #[test]
+    fn only_our_own_objects_go_and_only_if_they_may() {
+        let live =
+            |labels: Value, annotations: Value| json!({"metadata": {"labels": labels, "annotations": annotations}});
+        let ours = json!({OWNER_NAME: "apps", OWNER_NAMESPACE: "flux-system"});
+        let table = [
+            (live(ours.clone(), json!({})), Verdict::Delete),
+            (live(json!({}), json!({})), Verdict::NotOurs),
+            (live(json!({OWNER_NAME: "other", OWNER_NAMESPACE: "flux-system"}), json!({})), Verdict::NotOurs),
+            (live(ours.clone(), json!({PRUNE_KEY: "disabled"})), Verdict::Keep),
+            (live(ours.clone(), json!({PRUNE_KEY: "Disabled"})), Verdict::Keep),
+            (live(ours.clone(), json!({RECONCILE_KEY: "disabled"})), Verdict::Keep),
+            (live(ours, json!({PRUNE_KEY: "enabled"})), Verdict::Delete),
+        ];
+        for (object, expected) in table {
+            assert_eq!(verdict(&object, "flux-system", "apps"), expected, "{object}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_entry_has_one_fate_and_none_of_the_folder_goes(
+            old in prop::collection::btree_set("[a-e]", 0..5),
+            new in prop::collection::btree_set("[a-e]", 0..5),
+            broken in any::<bool>(),
+            prune in any::<bool>(),
+        ) {
+            let ids: Vec<_> = old.iter().map(|name| id("Pod", "ns", name)).collect();
+            let folder: BTreeSet<_> = new.iter().map(|name| id("Pod", "ns", name)).collect();
+            let problems: Vec<_> = broken.then(|| problem(Hold::Everything)).into_iter().collect();
+            let plan = plan(&inventory(&ids), &folder, &problems, prune);
+            let gone = plan.delete.len() + plan.held.len() + plan.orphaned.len();
+            prop_assert_eq!(gone, old.difference(&new).count());
+            prop_assert!(plan.delete.iter().all(|(id, _)| !folder.contains(id)));
+            if broken || !prune {
+                prop_assert!(plan.delete.is_empty());
+            }
+        }
+    }
+}

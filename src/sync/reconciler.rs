@@ -1,0 +1,327 @@
+//! The Kustomization controller.
+
+use super::desired::Owner;
+use super::finalize;
+use super::inventory::Inventory;
+use super::memory::{Input, Memories, Memory};
+use super::pass::{Done, Pass};
+use super::source::{self, NotYet};
+use super::status::{self, Ending, Facts};
+use super::triggers;
+use super::wait::{self, Verdict};
+use crate::api::condition::{READY, reason};
+use crate::api::kustomize::v1::{Kustomization, KustomizationSpec, KustomizationStatus};
+use crate::api::meta::Artifact;
+use crate::api::unsupported;
+use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON, NOT_ACTED_ON};
+use crate::controller::{Context, Reconciler, Requeue, jittered, namespaced_name};
+use crate::kube_ext::discovery::Resolver;
+use crate::source::store::ArtifactStore;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use kube::runtime::reflector::ObjectRef;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Pause between two looks at the health of applied objects.
+const HEALTH_STEP: Duration = Duration::from_secs(1);
+/// No timeout is shorter.
+const SHORTEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Keeps the cluster as the folders of Kustomizations say.
+pub struct KustomizationController {
+    pub(super) context: Context,
+    pub(super) resolver: Resolver,
+    pub(super) memories: Memories,
+    store: Arc<ArtifactStore>,
+}
+
+impl KustomizationController {
+    /// A controller that reads artifacts from `store`.
+    pub fn new(context: Context, store: Arc<ArtifactStore>) -> Self {
+        let resolver = Resolver::new(context.client.clone());
+        Self { context, resolver, memories: Memories::default(), store }
+    }
+
+    /// Kustomizations to look at because their source or a dependency changed.
+    pub fn triggers(&self) -> BoxStream<'static, ObjectRef<Kustomization>> {
+        triggers::triggers(&self.context.caches)
+    }
+}
+
+impl Reconciler for KustomizationController {
+    type Object = Kustomization;
+
+    async fn reconcile(&self, object: Arc<Kustomization>) -> Result<Requeue, kube::Error> {
+        if object.metadata.deletion_timestamp.is_some() {
+            return finalize::finalize(self, &object).await;
+        }
+        let object = self.context.add_finalizer(object.as_ref()).await?;
+        if object.spec.suspend {
+            return Ok(Requeue::OnChange);
+        }
+        let fields = must_not_be_ignored(&object.spec);
+        if !fields.is_empty() {
+            let message = format!(
+                "nothing is applied: this version does not act on {}, and without it other objects would be applied, \
+                 or elsewhere",
+                fields.join(", ")
+            );
+            let ending = Ending::Stalled { reason: NOT_ACTED_ON, message };
+            return self.finish(&object, &ending, &Facts::default(), &Told::default()).await;
+        }
+        match self.prerequisites(&object) {
+            Ok(artifact) => Box::pin(self.pass(object, &artifact)).await,
+            Err(NotYet { reason, message }) => {
+                let ending = Ending::Failed { reason, message };
+                self.finish(&object, &ending, &Facts::default(), &Told::default()).await
+            }
+        }
+    }
+}
+
+/// What a pass has to tell besides its ending.
+#[derive(Default)]
+struct Told {
+    changes: Vec<String>,
+    took: Duration,
+}
+
+impl KustomizationController {
+    fn prerequisites(&self, object: &Kustomization) -> Result<Artifact, NotYet> {
+        let artifact = source::artifact(&self.context.caches, object)?;
+        source::check_dependencies(&self.context.caches, object, &artifact.revision)?;
+        Ok(artifact)
+    }
+
+    async fn pass(&self, object: Arc<Kustomization>, artifact: &Artifact) -> Result<Requeue, kube::Error> {
+        let started = Instant::now();
+        let input = Input::of(&object, artifact);
+        let memory = self.memories.get(&object).filter(|memory| memory.input == input);
+        let object = if memory.is_none() { self.begin(&object, artifact).await? } else { object };
+        let interval = object.spec.interval.to_std();
+        let full = memory.as_ref().is_none_or(|memory| memory.full_at.elapsed() >= interval);
+        if let Some(memory) = memory.as_ref().filter(|memory| !full && memory.waiting_since.is_some()) {
+            let inventory = inventory_of(&object);
+            return self.check_health(&object, artifact, &inventory, memory.clone(), Told::default()).await;
+        }
+        let known = self.memories.get(&object).map(|memory| memory.digests).unwrap_or_default();
+        let done = self.apply(&object, artifact, &known, full).await;
+        let full_at = memory.filter(|_| !full).map_or(started, |memory| memory.full_at);
+        let mut memory = Memory { input, full_at, digests: done.digests, waiting_since: None, warnings: String::new() };
+        let told = Told { changes: done.changes, took: started.elapsed() };
+        let inventory = done.inventory.unwrap_or_else(|| inventory_of(&object));
+        if let Ending::Applied { warnings } = &done.ending
+            && object.spec.wait
+        {
+            memory.warnings.clone_from(warnings);
+            memory.waiting_since = Some(started);
+            return self.check_health(&object, artifact, &inventory, memory, told).await;
+        }
+        self.memories.put(&object, memory);
+        let facts = Facts {
+            artifact: Some(artifact),
+            inventory: Some(&inventory),
+            checks_health: object.spec.wait,
+            not_acted_on: &unsupported::kustomization(&object.spec),
+        };
+        self.finish(&object, &done.ending, &facts, &told).await
+    }
+
+    /// Says that work has begun, unless the object is ready: most passes take no second then.
+    async fn begin(&self, object: &Arc<Kustomization>, artifact: &Artifact) -> Result<Arc<Kustomization>, kube::Error> {
+        let conditions = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        if conditions::ready(conditions, object.metadata.generation) {
+            return Ok(Arc::clone(object));
+        }
+        let begun = status::begun(object, &artifact.revision, Timestamp::now());
+        self.context.put_status(object.as_ref(), begun).await
+    }
+
+    async fn apply(
+        &self,
+        object: &Kustomization,
+        artifact: &Artifact,
+        known: &std::collections::BTreeMap<super::inventory::ObjectId, u64>,
+        full: bool,
+    ) -> Done {
+        let root = match self.store.directory(artifact).await {
+            Ok(root) => root,
+            Err(error) => {
+                let ending = Ending::Failed { reason: reason::ARTIFACT_FAILED, message: error.to_string() };
+                return Done { ending, inventory: None, changes: Vec::new(), digests: known.clone() };
+            }
+        };
+        let pass = Pass {
+            client: &self.context.client,
+            resolver: &self.resolver,
+            kustomize: &self.context.config.kustomize,
+            owner: owner_of(object),
+            spec: &object.spec,
+            inventory: inventory_of(object),
+            timeout: timeout(&object.spec),
+        };
+        Box::pin(pass.run(root, known, full)).await
+    }
+
+    async fn check_health(
+        &self,
+        object: &Kustomization,
+        artifact: &Artifact,
+        inventory: &Inventory,
+        mut memory: Memory,
+        told: Told,
+    ) -> Result<Requeue, kube::Error> {
+        let timeout = timeout(&object.spec);
+        let waited = memory.waiting_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let failed = |message| Ending::Failed { reason: reason::HEALTH_CHECK_FAILED, message };
+        let ending = match wait::look(&self.resolver, inventory).await {
+            Verdict::Healthy => Ending::Applied { warnings: std::mem::take(&mut memory.warnings) },
+            Verdict::Failed(message) => failed(message),
+            Verdict::Waiting(message) if waited > timeout => {
+                failed(format!("not healthy within {timeout:?}: {message}"))
+            }
+            Verdict::Waiting(message) => Ending::Waiting { message },
+        };
+        if !matches!(ending, Ending::Waiting { .. }) {
+            memory.waiting_since = None;
+        }
+        self.memories.put(object, memory);
+        let facts = Facts {
+            artifact: Some(artifact),
+            inventory: Some(inventory),
+            checks_health: true,
+            not_acted_on: &unsupported::kustomization(&object.spec),
+        };
+        self.finish(object, &ending, &facts, &told).await
+    }
+
+    /// Writes the status, tells what is new, and says when to look again.
+    async fn finish(
+        &self,
+        object: &Kustomization,
+        ending: &Ending,
+        facts: &Facts<'_>,
+        told: &Told,
+    ) -> Result<Requeue, kube::Error> {
+        let status = status::after(object, ending, facts, Timestamp::now());
+        self.tell(object, &status, ending, facts, told);
+        self.context.put_status(object, status).await?;
+        let spec = &object.spec;
+        Ok(match ending {
+            Ending::Applied { .. } => Requeue::After(jittered(spec.interval.to_std())),
+            Ending::Waiting { .. } => Requeue::After(HEALTH_STEP),
+            Ending::Failed { .. } => Requeue::Backoff { max: spec.retry_interval.unwrap_or(spec.interval).to_std() },
+            Ending::Stalled { .. } => Requeue::OnChange,
+        })
+    }
+
+    fn tell(
+        &self,
+        object: &Kustomization,
+        status: &KustomizationStatus,
+        ending: &Ending,
+        facts: &Facts<'_>,
+        told: &Told,
+    ) {
+        let reporter = &self.context.reporter;
+        let revision = facts.artifact.map_or("", |artifact| artifact.revision.as_str());
+        let elapsed = format!("{:.3}s", told.took.as_secs_f64());
+        let all = [("revision", revision), ("elapsed", elapsed.as_str())];
+        let about = if revision.is_empty() { &all[..0] } else { &all[..] };
+        if !told.changes.is_empty() {
+            reporter.normal(object, reason::PROGRESSING, &told.changes.join("\n"), about);
+        }
+        let message = |type_| {
+            let condition = |status: &KustomizationStatus| {
+                conditions::get(&status.conditions, type_).map(|condition| condition.message.clone())
+            };
+            (object.status.as_ref().and_then(condition), condition(status))
+        };
+        if let (before, Some(now)) = message(FIELDS_NOT_ACTED_ON)
+            && before.as_ref() != Some(&now)
+        {
+            reporter.warning(object, NOT_ACTED_ON, &now, about);
+        }
+        if !status::is_news(object.status.as_ref(), status) && told.changes.is_empty() {
+            return;
+        }
+        match ending {
+            Ending::Applied { warnings } => {
+                let next = jiff_text(object.spec.interval.to_std());
+                let text = format!("Reconciliation finished in {elapsed}, next run in {next}");
+                reporter.normal(object, reason::RECONCILIATION_SUCCEEDED, &text, about);
+                if !warnings.is_empty() && message(READY).0 != message(READY).1 {
+                    reporter.warning(object, reason::RECONCILIATION_SUCCEEDED, warnings, about);
+                }
+            }
+            Ending::Waiting { .. } => {}
+            Ending::Failed { reason, message } | Ending::Stalled { reason, message } => {
+                reporter.warning(object, reason, message, about);
+            }
+        }
+    }
+}
+
+/// Fields without which other objects would be applied, or in another place, or as somebody else.
+fn must_not_be_ignored(spec: &KustomizationSpec) -> Vec<&'static str> {
+    let set = [
+        ("spec.decryption", spec.decryption.is_some()),
+        ("spec.kubeConfig", spec.kube_config.is_some()),
+        ("spec.postBuild", spec.post_build.is_some()),
+        ("spec.namePrefix", spec.name_prefix.is_some()),
+        ("spec.nameSuffix", spec.name_suffix.is_some()),
+        ("spec.patches", !spec.patches.is_empty()),
+        ("spec.images", !spec.images.is_empty()),
+        ("spec.components", !spec.components.is_empty()),
+        ("spec.serviceAccountName", spec.service_account_name.is_some()),
+    ];
+    set.into_iter().filter(|(_, set)| *set).map(|(field, _)| field).collect()
+}
+
+/// `spec.timeout`, or a little less than the interval; never under half a minute.
+pub(super) fn timeout(spec: &KustomizationSpec) -> Duration {
+    let default = spec.interval.to_std().saturating_sub(SHORTEST_TIMEOUT);
+    spec.timeout.map_or(default, crate::api::meta::Duration::to_std).max(SHORTEST_TIMEOUT)
+}
+
+pub(super) fn owner_of(object: &Kustomization) -> Owner {
+    let (namespace, name) = namespaced_name(object);
+    Owner { namespace, name }
+}
+
+pub(super) fn inventory_of(object: &Kustomization) -> Inventory {
+    Inventory::read(object.status.as_ref().and_then(|status| status.inventory.as_ref()))
+}
+
+fn jiff_text(duration: Duration) -> String {
+    crate::api::meta::Duration::from(duration).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::meta::Duration as Span;
+
+    #[test]
+    fn timeouts_follow_flux() {
+        let table = [(600, None, 570), (40, None, 30), (60, Some(5), 30), (60, Some(300), 300)];
+        for (interval, timeout_, expected) in table {
+            let spec = KustomizationSpec {
+                interval: Span::from_secs(interval),
+                timeout: timeout_.map(Span::from_secs),
+                ..KustomizationSpec::default()
+            };
+            assert_eq!(timeout(&spec), Duration::from_secs(expected));
+        }
+    }
+
+    #[test]
+    fn an_apply_elsewhere_or_as_somebody_else_is_refused() {
+        let mut spec = KustomizationSpec::default();
+        assert!(must_not_be_ignored(&spec).is_empty());
+        spec.service_account_name = Some("tenant".to_owned());
+        spec.kube_config = Some(crate::api::meta::KubeConfigReference::default());
+        assert_eq!(must_not_be_ignored(&spec), ["spec.kubeConfig", "spec.serviceAccountName"]);
+    }
+}

@@ -1,0 +1,245 @@
+//! Applies the objects of a folder, stage by stage. One that is refused does not stop the others.
+
+use super::desired::{Owner, Policy, policy, prepare};
+use super::inventory::ObjectId;
+use super::manifest::Manifest;
+use super::order::Stage;
+use super::problem::{Place, Problem};
+use crate::health::{self, Health};
+use crate::kube_ext::apply::{self, Applied, Change};
+use crate::kube_ext::discovery::{ResolveError, Resolved, Resolver};
+use futures::StreamExt as _;
+use kube::Client;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::{Duration, Instant};
+
+/// Objects of one stage that are applied at the same time.
+const CONCURRENCY: usize = 8;
+/// How long a new CRD may take until the API server serves it.
+const ESTABLISHING: Duration = Duration::from_secs(20);
+/// Pause between two looks at a CRD.
+const ESTABLISHING_STEP: Duration = Duration::from_millis(50);
+
+/// Everything an apply needs besides the manifests.
+pub struct Stages<'a> {
+    /// The API server.
+    pub client: &'a Client,
+    /// Kinds.
+    pub resolver: &'a Resolver,
+    /// The Kustomization.
+    pub owner: &'a Owner,
+    /// `spec.targetNamespace`.
+    pub target_namespace: Option<&'a str>,
+}
+
+/// What became of a folder's objects.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Every object that the folder states and whose kind is known, applied or not.
+    pub stated: BTreeSet<ObjectId>,
+    /// Objects that are as wanted.
+    pub applied: BTreeMap<ObjectId, Done>,
+    /// Objects that were refused, and what is odd about others.
+    pub problems: Vec<Problem>,
+}
+
+/// An object that is as wanted.
+#[derive(Debug)]
+pub struct Done {
+    /// Version of its API.
+    pub version: String,
+    /// What it took; `None` when its own labels keep us off it, or when it was not due.
+    pub change: Option<Change>,
+    /// Digest of the manifest.
+    pub digest: u64,
+}
+
+struct Task {
+    id: ObjectId,
+    manifest: Manifest,
+    object: Value,
+    digest: u64,
+    resolved: Resolved,
+}
+
+impl Stages<'_> {
+    /// Applies the manifests that `due` picks; the others count as done. Those that differ from
+    /// `known` (object -> digest) go first, so that a change does not wait for what is unchanged.
+    pub async fn run(
+        &self,
+        manifests: Vec<Manifest>,
+        known: &BTreeMap<ObjectId, u64>,
+        due: impl Fn(&ObjectId, u64) -> bool,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        let (fresh, settled): (Vec<_>, Vec<_>) =
+            manifests.into_iter().partition(|manifest| known.get(&manifest.id()) != Some(&digest(&manifest.object)));
+        for wave in [fresh, settled] {
+            let mut stages: BTreeMap<Stage, Vec<Manifest>> = BTreeMap::new();
+            for manifest in wave {
+                stages.entry(Stage::of(&manifest.id())).or_default().push(manifest);
+            }
+            for (stage, manifests) in stages {
+                self.stage(stage, manifests, &due, &mut outcome).await;
+            }
+        }
+        outcome
+    }
+
+    async fn stage(
+        &self,
+        stage: Stage,
+        manifests: Vec<Manifest>,
+        due: &impl Fn(&ObjectId, u64) -> bool,
+        outcome: &mut Outcome,
+    ) {
+        let mut tasks = Vec::new();
+        for manifest in manifests {
+            match self.task(manifest, &mut outcome.stated).await {
+                Ok(task) if !due(&task.id, task.digest) => {
+                    outcome.applied.insert(task.id.clone(), task.done(None));
+                }
+                Ok(task) => tasks.push(task),
+                Err(problem) => outcome.problems.push(*problem),
+            }
+        }
+        let mut results = futures::stream::iter(tasks)
+            .map(|task| async move {
+                let result = Box::pin(self.apply(&task)).await;
+                (task, result)
+            })
+            .buffer_unordered(CONCURRENCY);
+        let mut definitions = Vec::new();
+        while let Some((task, result)) = results.next().await {
+            match result {
+                Ok(applied) => {
+                    if let Some(applied) = &applied {
+                        outcome.problems.extend(odd(&task, applied));
+                        if stage == Stage::Definitions {
+                            definitions.push(applied.object.clone());
+                        }
+                    }
+                    let change = applied.map(|applied| applied.change);
+                    outcome.applied.insert(task.id.clone(), task.done(change));
+                }
+                Err(problem) => outcome.problems.push(*problem),
+            }
+        }
+        drop(results);
+        self.establish(definitions).await;
+    }
+
+    /// Looks up the kind and makes the object; claims its identity, which only one manifest can.
+    async fn task(&self, manifest: Manifest, stated: &mut BTreeSet<ObjectId>) -> Result<Task, Box<Problem>> {
+        let mut id = manifest.id();
+        let api_version = manifest.object["apiVersion"].as_str().unwrap_or_default();
+        let resolved = match self.resolver.resolve(api_version, &id.kind).await {
+            Ok(resolved) => resolved,
+            Err(error) => {
+                let problem = unresolved(manifest.place("/apiVersion"), &id, &error);
+                if let Some(namespace) = self.target_namespace {
+                    namespace.clone_into(&mut id.namespace);
+                }
+                stated.insert(id);
+                return Err(Box::new(problem));
+            }
+        };
+        let object = prepare(&manifest.object, resolved.namespaced, self.target_namespace, self.owner);
+        let id = ObjectId::of(&object);
+        if resolved.namespaced && id.namespace.is_empty() {
+            stated.insert(id.clone());
+            let problem = Problem::error(manifest.place("/metadata"), "`metadata.namespace` is missing").about(&id);
+            return Err(Box::new(problem.fix("set it, or targetNamespace in the Kustomization")));
+        }
+        if !stated.insert(id.clone()) {
+            let problem = Problem::error(manifest.place(""), "another manifest states the same object").about(&id);
+            return Err(Box::new(problem.fix("remove one of the two, or rename it")));
+        }
+        let digest = digest(&manifest.object);
+        Ok(Task { id, manifest, object, digest, resolved })
+    }
+
+    async fn apply(&self, task: &Task) -> Result<Option<Applied>, Box<Problem>> {
+        let namespace = Some(task.id.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+        match policy(&task.object) {
+            Policy::Ignore => return Ok(None),
+            Policy::IfNotPresent if self.exists(task, namespace).await => return Ok(None),
+            Policy::IfNotPresent | Policy::Apply => {}
+        }
+        let applied = apply::apply(self.client, &task.resolved, namespace, task.object.clone()).await;
+        applied.map(Some).map_err(|error| {
+            let place = error
+                .field
+                .as_deref()
+                .map_or_else(|| task.manifest.place(""), |field| task.manifest.place_of_field(field));
+            Box::new(Problem::refused(place, &task.id, &error))
+        })
+    }
+
+    async fn exists(&self, task: &Task, namespace: Option<&str>) -> bool {
+        let api = self.resolver.api(&task.resolved.resource.api_version, &task.id.kind, namespace).await;
+        match api {
+            Ok(api) => api.get_metadata_opt(&task.id.name).await.is_ok_and(|found| found.is_some()),
+            Err(_) => false,
+        }
+    }
+
+    /// Waits until new kinds are served, so that their objects in the next stages find them.
+    async fn establish(&self, definitions: Vec<Value>) {
+        let deadline = Instant::now() + ESTABLISHING;
+        for mut definition in definitions {
+            let name = definition["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            while health::assess(&definition) != Health::Current && Instant::now() < deadline {
+                tokio::time::sleep(ESTABLISHING_STEP).await;
+                match self.live(&definition, &name).await {
+                    Some(live) => definition = live,
+                    None => break,
+                }
+            }
+            self.forget_kinds(&definition);
+        }
+    }
+
+    async fn live(&self, definition: &Value, name: &str) -> Option<Value> {
+        let api_version = definition["apiVersion"].as_str()?;
+        let kind = definition["kind"].as_str()?;
+        let live = self.resolver.api(api_version, kind, None).await.ok()?.get(name).await.ok()?;
+        serde_json::to_value(live).ok()
+    }
+
+    fn forget_kinds(&self, definition: &Value) {
+        let group = definition.pointer("/spec/group").and_then(Value::as_str).unwrap_or_default();
+        let versions = definition.pointer("/spec/versions").and_then(Value::as_array);
+        for version in versions.into_iter().flatten().filter_map(|version| version["name"].as_str()) {
+            self.resolver.forget(&format!("{group}/{version}"));
+        }
+    }
+}
+
+impl Task {
+    fn done(&self, change: Option<Change>) -> Done {
+        Done { version: self.resolved.resource.version.clone(), change, digest: self.digest }
+    }
+}
+
+/// Digest of a manifest, to tell changed ones from others within one run of the operator.
+pub fn digest(object: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    object.to_string().hash(&mut hasher);
+    hasher.finish()
+}
+
+fn unresolved(place: Place, id: &ObjectId, error: &ResolveError) -> Problem {
+    Problem::error(place, error.to_string()).about(id)
+}
+
+fn odd(task: &Task, applied: &Applied) -> Vec<Problem> {
+    let kind = &task.id.kind;
+    let unknown = applied.unknown_fields.iter().map(|field| {
+        let reason = format!("`{field}` is no field of {kind} and was left out");
+        Problem::error(task.manifest.place_of_field(field), reason).about(&task.id).warning()
+    });
+    unknown.collect()
+}

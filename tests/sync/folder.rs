@@ -1,0 +1,182 @@
+//! The life of a folder: applied, followed, pruned, let go.
+
+use fairlead::api::kustomize::v1::KustomizationStatus;
+use fairlead_testbench::wait_for;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+
+use crate::world::{PATIENCE, World};
+
+fn config_map(namespace: &str, name: &str, value: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {namespace}\ndata:\n  x: \"{value}\"\n"
+    )
+}
+
+async fn value(world: &World, name: &str) -> Option<serde_json::Value> {
+    let map = world.live("v1", "ConfigMap", &world.id, name).await?;
+    map.data.pointer("/data/x").cloned()
+}
+
+#[tokio::test]
+async fn a_folder_is_applied_followed_pruned_and_let_go() {
+    let world = World::new("life", &[("README.md", Some("x"))]).await;
+    let ns = world.id.clone();
+    let kept = config_map(&ns, "kept", "1")
+        .replace("  name: kept", "  annotations: {kustomize.toolkit.fluxcd.io/prune: disabled}\n  name: kept");
+    world.releases.commit(
+        "Apps",
+        &[
+            ("production/a.yaml", Some(&config_map(&ns, "a", "1"))),
+            ("production/deep/er/b.yml", Some(&config_map(&ns, "b", "1"))),
+            ("production/kept.yaml", Some(&kept)),
+            ("production/app.yaml", Some(&world.app("api", "1.0.0"))),
+        ],
+    );
+    world.follow_production();
+    let verdict = world.verdict().await;
+    verdict.is_ready();
+    let commit = world.releases.head("main");
+    assert_eq!(verdict.message, format!("Applied revision: main@sha1:{commit}"));
+    assert_eq!(verdict.reason, "ReconciliationSucceeded");
+    assert_eq!(verdict.status.last_applied_revision, verdict.status.last_attempted_revision);
+    assert_eq!(verdict.status.observed_generation, Some(1));
+    let api = world.namespace_of("api");
+    let mut expected = vec![
+        format!("_{api}__Namespace"),
+        format!("{api}_api-chart_source.toolkit.fluxcd.io_GitRepository"),
+        format!("{api}_api_helm.toolkit.fluxcd.io_HelmRelease"),
+        format!("{ns}_a__ConfigMap"),
+        format!("{ns}_b__ConfigMap"),
+        format!("{ns}_kept__ConfigMap"),
+    ];
+    expected.sort();
+    assert_eq!(verdict.inventory(), expected);
+    let map = world.live("v1", "ConfigMap", &ns, "a").await.unwrap();
+    assert_eq!(map.metadata.labels.unwrap()["kustomize.toolkit.fluxcd.io/name"], "apps");
+    assert_eq!(map.metadata.managed_fields.unwrap()[0].manager.as_deref(), Some("kustomize-controller"));
+
+    // What leaves the folder goes, unless it says that it stays.
+    let verdict = world
+        .push(&[("production/deep/er/b.yml", None), ("production/kept.yaml", None), ("production/app.yaml", None)])
+        .await;
+    verdict.is_ready();
+    assert_eq!(verdict.inventory(), [format!("{ns}_a__ConfigMap")]);
+    assert_eq!(value(&world, "b").await, None);
+    assert_eq!(value(&world, "kept").await, Some(json!("1")));
+    assert!(!world.namespace_exists("api").await);
+
+    // Suspended, it stays as it is; resumed, it follows.
+    let suspend = |suspend| Patch::Merge(json!({"spec": {"suspend": suspend}}));
+    let api = world.kustomizations();
+    api.patch("apps", &PatchParams::default(), &suspend(true)).await.unwrap();
+    world.releases.commit("Change", &[("production/a.yaml", Some(&config_map(&ns, "a", "2")))]);
+    let fetched = world.releases.head("main");
+    wait_for("the source to have the change", PATIENCE, || async {
+        let source = world.live("source.toolkit.fluxcd.io/v1", "GitRepository", &ns, "releases").await.unwrap();
+        let revision = source.data.pointer("/status/artifact/revision").cloned().unwrap_or_default();
+        if revision == format!("main@sha1:{fetched}") { Ok(()) } else { Err(revision.to_string()) }
+    })
+    .await;
+    assert_eq!(value(&world, "a").await, Some(json!("1")));
+    api.patch("apps", &PatchParams::default(), &suspend(false)).await.unwrap();
+    world.verdict().await.is_ready();
+    assert_eq!(value(&world, "a").await, Some(json!("2")));
+
+    // Somebody's change is taken back when a pass is asked for.
+    world.bench.kubectl(&["-n", &ns, "patch", "configmap", "a", "--type=merge", "-p", r#"{"data":{"x":"mine"}}"#]);
+    world.bench.kubectl(&["-n", &ns, "annotate", "kustomization", "apps", "reconcile.fluxcd.io/requestedAt=now"]);
+    world.verdict_of("apps", |status| status.last_handled_reconcile_at.as_deref() == Some("now")).await.is_ready();
+    assert_eq!(value(&world, "a").await, Some(json!("2")));
+
+    // Deleted, it takes its objects along.
+    api.delete("apps", &DeleteParams::default()).await.unwrap();
+    wait_for("the Kustomization to go", PATIENCE, || async {
+        match api.get_opt("apps").await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert_eq!(value(&world, "a").await, None);
+    assert_eq!(value(&world, "kept").await, Some(json!("1")), "it left the inventory before");
+}
+
+#[tokio::test]
+async fn paths_namespaces_builds_and_orders() {
+    let base = "resources: [a.yaml]\nnamePrefix: built-\n";
+    let world = World::new("paths", &[("README.md", Some("x"))]).await;
+    let ns = world.id.clone();
+    let free = config_map("elsewhere", "free", "1");
+    let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata:\n  name: things.ID.example.com\nspec:\n  group: ID.example.com\n  scope: Namespaced\n  names: {kind: Thing, plural: things, singular: thing}\n  versions:\n  - name: v1\n    served: true\n    storage: true\n    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}\n".replace("ID", &ns);
+    let thing = format!("apiVersion: {ns}.example.com/v1\nkind: Thing\nmetadata:\n  name: a\n  namespace: {ns}\n");
+    world.releases.commit(
+        "Everything",
+        &[
+            ("moved/free.yaml", Some(&free)),
+            ("built/base/kustomization.yaml", Some(base)),
+            ("built/base/a.yaml", Some(&config_map(&ns, "map", "1"))),
+            ("ordered/a-thing.yaml", Some(&thing)),
+            ("ordered/z-crd.yaml", Some(&crd)),
+        ],
+    );
+    world.follow_as("moved", &["path: moved", "prune: true", &format!("targetNamespace: {ns}")]);
+    world.follow_as("built", &["path: built", "prune: true"]);
+    world.follow_as("ordered", &["path: ./ordered/", "prune: true"]);
+    world
+        .follow_as("after", &["path: moved", "prune: false", "targetNamespace: default", "dependsOn: [{name: built}]"]);
+    world.follow_as("escape", &["path: ../../etc", "prune: true"]);
+    world.follow_as("elsewhere", &["path: moved", "prune: true", "serviceAccountName: tenant"]);
+    let head = format!("main@sha1:{}", world.releases.head("main"));
+    let now = |status: &KustomizationStatus| status.last_attempted_revision.as_ref() == Some(&head);
+    world.verdict_of("moved", now).await.is_ready();
+    assert_eq!(value(&world, "free").await, Some(json!("1")));
+    world.verdict_of("built", now).await.is_ready();
+    assert_eq!(value(&world, "built-map").await, Some(json!("1")));
+    world.verdict_of("ordered", now).await.is_ready();
+    assert!(world.live(&format!("{ns}.example.com/v1"), "Thing", &ns, "a").await.is_some());
+    world.verdict_of("after", |status| status.last_applied_revision.as_ref() == Some(&head)).await.is_ready();
+    world.verdict_of("escape", now).await.complains(&["leads out of the source"]);
+    world.verdict_of("elsewhere", |_| true).await.complains(&["nothing is applied", "spec.serviceAccountName"]);
+
+    // A build that fails prunes nothing and names its folder.
+    world.releases.commit("Break", &[("built/base/kustomization.yaml", Some("resources: [b.yaml]\n"))]);
+    let broken = format!("main@sha1:{}", world.releases.head("main"));
+    let verdict = world.verdict_of("built", |status| status.last_attempted_revision.as_ref() == Some(&broken)).await;
+    verdict.complains(&["built/base/kustomization.yaml: kustomize build failed", "b.yaml"]);
+    assert_eq!(verdict.reason, "BuildFailed");
+    assert_eq!(value(&world, "built-map").await, Some(json!("1")));
+}
+
+#[tokio::test]
+async fn waiting_ends_with_health_or_with_the_reason() {
+    let world = World::new("wait", &[("README.md", Some("x"))]).await;
+    let ns = world.id.clone();
+    let deployment = |fault: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  namespace: {ns}\nspec:\n  \
+             progressDeadlineSeconds: 3\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata:\n      \
+             labels: {{app: web}}\n      annotations: {{bench.fairlead.dev/fault: \"{fault}\"}}\n    spec:\n      \
+             containers: [{{name: web, image: web}}]\n"
+        )
+    };
+    let healthy = |status: &str| {
+        let status = status.to_owned();
+        move |found: &KustomizationStatus| {
+            found.conditions.iter().any(|condition| condition.type_ == "Healthy" && condition.status == status)
+        }
+    };
+    world.releases.commit("Web", &[("production/web.yaml", Some(&deployment("")))]);
+    world.follow(&["path: production", "prune: true", "wait: true", "timeout: 2m"]);
+    let first = world.verdict().await;
+    first.is_ready();
+    assert!(healthy("True")(&first.status), "{first:#?}");
+
+    let verdict = world.push(&[("production/web.yaml", Some(&deployment("never-ready")))]).await;
+    verdict.complains(&[&format!("Deployment/{ns}/web")]);
+    assert_eq!(verdict.reason, "HealthCheckFailed");
+    assert_eq!(verdict.status.last_applied_revision, first.status.last_applied_revision);
+
+    // The next commit does not wait for the bad rollout.
+    world.push(&[("production/web.yaml", Some(&deployment("")))]).await.is_ready();
+}
