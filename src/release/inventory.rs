@@ -1,0 +1,97 @@
+//! The objects of a rendered manifest: which to look at, and the inventory on the status.
+
+use serde_json::Value;
+
+use crate::api::meta::ResourceRef;
+use crate::health;
+use crate::yaml;
+
+/// One object of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleasedObject {
+    /// Its `apiVersion`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// The namespace that the manifest gives it, if any.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Whether it can be anything but healthy once it exists.
+    pub has_health: bool,
+}
+
+/// The objects of a manifest, in its order. Documents without an object (comments, nulls) are
+/// passed over: helm applied the manifest, so none is broken.
+pub fn objects(manifest: &str) -> Vec<ReleasedObject> {
+    yaml::documents(manifest)
+        .into_iter()
+        .filter_map(|document| document.result.ok())
+        .flat_map(|value| flattened(&value))
+        .collect()
+}
+
+fn flattened(value: &Value) -> Vec<ReleasedObject> {
+    let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+    match value.get("items").and_then(Value::as_array).filter(|_| is_list) {
+        Some(items) => items.iter().filter_map(object).collect(),
+        None => object(value).into_iter().collect(),
+    }
+}
+
+fn object(value: &Value) -> Option<ReleasedObject> {
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let hook = value.pointer("/metadata/annotations").and_then(|all| all.get("helm.sh/hook"));
+    if hook.is_some() {
+        return None;
+    }
+    Some(ReleasedObject {
+        api_version: text("/apiVersion")?.to_owned(),
+        kind: text("/kind")?.to_owned(),
+        namespace: text("/metadata/namespace").map(str::to_owned),
+        name: text("/metadata/name")?.to_owned(),
+        has_health: health::has_health(value),
+    })
+}
+
+impl ReleasedObject {
+    /// The entry in an inventory; `namespace` is the one it lives in, empty for the cluster.
+    pub fn entry(&self, namespace: &str) -> ResourceRef {
+        let (group, version) = self.api_version.split_once('/').unwrap_or(("", &self.api_version));
+        let name = self.name.replace(':', "__");
+        ResourceRef { id: format!("{namespace}_{name}_{group}_{}", self.kind), v: version.to_owned() }
+    }
+
+    /// `Kind namespace/name`, for people.
+    pub fn display(&self, namespace: &str) -> String {
+        if namespace.is_empty() {
+            return format!("{} {}", self.kind, self.name);
+        }
+        format!("{} {namespace}/{}", self.kind, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_s_objects_are_told() {
+        let manifest = "---\n# Source: a\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: \"\"}\n---\n# only a comment\n---\n\
+            apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: b, namespace: other}\n---\n\
+            apiVersion: batch/v1\nkind: Job\nmetadata: {name: h, annotations: {helm.sh/hook: test}}\n---\n\
+            apiVersion: v1\nkind: List\nitems:\n- {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: \"x:y\"}}\n";
+        let found = objects(manifest);
+        let shown: Vec<_> = found.iter().map(|o| (o.display("ns"), o.has_health)).collect();
+        assert_eq!(
+            shown,
+            [("ConfigMap ns/a".into(), false), ("Deployment ns/b".into(), true), ("ClusterRole ns/x:y".into(), false)]
+        );
+        assert_eq!(found[0].namespace, None);
+        assert_eq!(found[1].namespace.as_deref(), Some("other"));
+        let entry = found[2].entry("");
+        assert_eq!((entry.id.as_str(), entry.v.as_str()), ("_x__y_rbac.authorization.k8s.io_ClusterRole", "v1"));
+        assert_eq!(found[0].entry("ns").id, "ns_a__ConfigMap");
+        assert_eq!(found[2].display(""), "ClusterRole x:y");
+    }
+}

@@ -1,0 +1,253 @@
+//! The facts that a decision rests on.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Everything known about one release at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// What the object asks for.
+    pub desired: Desired,
+    /// The revisions in helm's storage under the desired name and namespace, newest first.
+    pub revisions: Vec<Revision>,
+    /// What the object's status remembers.
+    pub record: Record,
+    /// The action that was started and has not been seen to end.
+    pub journal: Option<Journal>,
+    /// The health of the newest revision's objects; `None` until somebody looks.
+    pub verdict: Option<Verdict>,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+/// The release that the object asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// Name and namespace of the release.
+    pub target: Target,
+    /// Name in the chart's metadata.
+    pub chart_name: String,
+    /// Version in the chart's metadata.
+    pub chart_version: String,
+    /// Flux's digest of the merged values.
+    pub config_digest: String,
+    /// `metadata.generation` of the object.
+    pub generation: i64,
+    /// How to install.
+    pub install: Settings,
+    /// How to upgrade.
+    pub upgrade: Settings,
+    /// Whether a chart of another name replaces the release instead of upgrading it.
+    pub reinstall_renamed_chart: bool,
+    /// Somebody asked for a release even though nothing changed, or out of retries.
+    pub forced: bool,
+    /// Somebody asked to forget past failures.
+    pub reset: bool,
+}
+
+/// The part of `spec.install` or `spec.upgrade` that decisions need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long the action, or the wait after it, may take.
+    pub timeout: Duration,
+    /// Whether the release counts as made only when its objects are healthy.
+    pub wait: bool,
+}
+
+/// Where a release lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Target {
+    /// The namespace of the release and of its storage.
+    pub namespace: String,
+    /// The name that helm knows it by.
+    pub name: String,
+}
+
+/// One revision in helm's storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// Helm's revision number, from 1.
+    pub version: i64,
+    /// Helm's status of it.
+    pub status: Phase,
+    /// Name in the chart's metadata.
+    pub chart_name: String,
+    /// Version in the chart's metadata.
+    pub chart_version: String,
+    /// Flux's digest of the stored values.
+    pub config_digest: String,
+    /// When helm began this revision.
+    pub last_deployed: Option<Timestamp>,
+    /// Helm's own words about it.
+    pub description: String,
+}
+
+/// A revision's status, in as many cases as decisions tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// In force.
+    Deployed,
+    /// Replaced by a later revision.
+    Superseded,
+    /// The action failed, or the wait after it.
+    Failed,
+    /// Deleted, its history kept.
+    Uninstalled,
+    /// Being deleted.
+    Uninstalling,
+    /// An action holds the release, or died holding it.
+    Pending,
+    /// Anything that helm may call it one day.
+    Unknown,
+}
+
+/// What the object's status remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The newest snapshot of the history.
+    pub latest: Option<Recorded>,
+    /// Whether a previous target (other name, namespace or chart) still has a release.
+    pub previous_target_exists: bool,
+    /// The `Released` condition: `Some(true)` for True, and since when it has its present status.
+    pub released: Option<Released>,
+    /// The inputs of the last attempt.
+    pub attempted: Option<Attempt>,
+    /// Failed installs of those inputs that left a revision.
+    pub install_failures: i64,
+    /// Failed upgrades of those inputs that left a revision.
+    pub upgrade_failures: i64,
+}
+
+/// A snapshot, in as much as decisions need of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Name and namespace of the release.
+    pub target: Target,
+    /// Helm's revision number.
+    pub version: i64,
+    /// Whether it is recorded as failed.
+    pub failed: bool,
+    /// Name of its chart.
+    pub chart_name: String,
+    /// Flux's digest of the values it was made of: as they were given to helm.
+    pub config_digest: String,
+}
+
+/// The `Released` condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// Whether its status is True.
+    pub done: bool,
+    /// When its status last changed.
+    pub since: Timestamp,
+}
+
+/// The inputs of an attempt, as the status names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// `status.lastAttemptedGeneration`.
+    pub generation: i64,
+    /// `status.lastAttemptedRevision`: the chart's version.
+    pub chart_version: String,
+    /// `status.lastAttemptedConfigDigest`.
+    pub config_digest: String,
+    /// `status.lastAttemptedReleaseAction`.
+    pub action: Option<Action>,
+}
+
+/// A helm action that makes a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// `helm install`.
+    Install,
+    /// `helm upgrade`.
+    Upgrade,
+}
+
+impl Action {
+    /// The word helm and Flux's status use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Upgrade => "upgrade",
+        }
+    }
+}
+
+/// An action that was begun; its presence outside of that action means that its process is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// The release it works on.
+    pub target: Target,
+    /// What was begun.
+    pub action: Action,
+    /// The newest revision before it began, 0 for none.
+    pub base: i64,
+    /// Flux's digest of the values it was given.
+    pub config_digest: String,
+}
+
+/// What a look at the objects of a revision gave; the texts name objects and reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All are healthy.
+    Healthy,
+    /// Some are on their way.
+    InProgress(String),
+    /// At least one will not get there.
+    Failed(String),
+}
+
+impl Desired {
+    /// The attempt that a release of these inputs is.
+    pub fn attempt(&self, action: Action) -> Attempt {
+        Attempt {
+            generation: self.generation,
+            chart_version: self.chart_version.clone(),
+            config_digest: self.config_digest.clone(),
+            action: Some(action),
+        }
+    }
+
+    /// The settings of an action.
+    pub fn settings(&self, action: Action) -> Settings {
+        match action {
+            Action::Install => self.install,
+            Action::Upgrade => self.upgrade,
+        }
+    }
+}
+
+impl Observed {
+    /// The newest revision in storage.
+    pub fn newest(&self) -> Option<&Revision> {
+        self.revisions.first()
+    }
+
+    /// Whether the last attempt had the inputs that are desired now. A changed input, and a request
+    /// to forget, make past failures void.
+    pub fn same_attempt(&self) -> bool {
+        !self.desired.reset
+            && self.record.attempted.as_ref().is_some_and(|attempt| {
+                attempt.generation == self.desired.generation
+                    && attempt.chart_version == self.desired.chart_version
+                    && attempt.config_digest == self.desired.config_digest
+            })
+    }
+
+    /// Whether the journal shows that `version` was begun by an action of ours that is gone.
+    pub fn begun_by_us(&self, version: i64) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_some_and(|entry| entry.target == self.desired.target && version > entry.base)
+    }
+
+    /// The action that made the release what it is: as attempted last, else told by the number.
+    pub fn action_of(&self, version: i64) -> Action {
+        let journaled = self.journal.as_ref().filter(|_| self.begun_by_us(version)).map(|entry| entry.action);
+        let attempted = || self.record.attempted.as_ref().filter(|_| self.same_attempt())?.action;
+        journaled.or_else(attempted).unwrap_or(if version == 1 { Action::Install } else { Action::Upgrade })
+    }
+}

@@ -1,0 +1,219 @@
+//! What to do about a release: facts in, one decision out.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::observed::{Action, Observed, Target, Verdict};
+use super::state::{State, determine};
+
+/// The shortest pause between two looks at a release's objects.
+pub const SHORTEST_POLL: Duration = Duration::from_millis(150);
+/// The longest pause between two looks at a release's objects.
+pub const LONGEST_POLL: Duration = Duration::from_secs(2);
+
+/// The next step for a release. Every step is safe to repeat: one that was interrupted is either
+/// decided again or seen to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// What is desired is in force.
+    Nothing,
+    /// Run helm.
+    Release {
+        /// Install or upgrade.
+        action: Action,
+        /// The reason in words.
+        why: String,
+    },
+    /// Take the deployed revision onto the record, and begin to wait for it.
+    Record {
+        /// The revision.
+        version: i64,
+    },
+    /// Look at the objects of the revision, then decide again.
+    Verify {
+        /// The revision.
+        version: i64,
+    },
+    /// Come back later: the objects are on their way.
+    Wait {
+        /// The revision.
+        version: i64,
+        /// When to look again.
+        again: Duration,
+        /// What is waited for.
+        why: String,
+    },
+    /// The objects are healthy, or nobody wants to wait for them: the release is made.
+    Succeed {
+        /// The revision.
+        version: i64,
+    },
+    /// Mark the revision failed in helm's storage and on the record.
+    Fail {
+        /// The revision.
+        version: i64,
+        /// What is wrong.
+        why: String,
+    },
+    /// Helm's storage says failed: take that onto the record.
+    RecordFailure {
+        /// The revision.
+        version: i64,
+    },
+    /// Remove the revision that a dead action of ours left half made; the action is begun anew.
+    Discard {
+        /// The revision.
+        version: i64,
+    },
+    /// Mark a revision failed that somebody else's action left held for too long.
+    Unlock {
+        /// The revision.
+        version: i64,
+    },
+    /// Somebody else's action holds the release.
+    AwaitLock {
+        /// The revision.
+        version: i64,
+        /// When the lock counts as stale.
+        until: Timestamp,
+    },
+    /// Delete a release: another one replaces it, or its deletion was interrupted.
+    Uninstall {
+        /// The release to delete.
+        target: Target,
+        /// The reason in words.
+        why: String,
+    },
+    /// Forget the history of a release that is gone.
+    Forget {
+        /// The reason in words.
+        why: String,
+    },
+    /// Do nothing until an input changes: this one has failed.
+    Stall {
+        /// What failed.
+        action: Action,
+        /// How often.
+        attempts: i64,
+    },
+}
+
+/// Decides the next step.
+pub fn decide(facts: &Observed) -> Decision {
+    if let Some(step) = leave_previous_target(facts) {
+        return step;
+    }
+    let state = determine(facts);
+    if facts.desired.forced
+        && let Some(step) = forced(&state)
+    {
+        return step;
+    }
+    match state {
+        State::InSync { .. } => Decision::Nothing,
+        State::Absent => attempt(facts, Action::Install, "no release in storage".to_owned()),
+        State::OutOfSync { why } => attempt(facts, Action::Upgrade, why),
+        State::Locked { version, ours: true, .. } => Decision::Discard { version },
+        State::Locked { version, until, .. } if facts.now < until => Decision::AwaitLock { version, until },
+        State::Locked { version, .. } => Decision::Unlock { version },
+        State::Uninstalling => Decision::Uninstall {
+            target: facts.desired.target.clone(),
+            why: "its deletion was begun and not finished".to_owned(),
+        },
+        State::Failed { version, recorded } => after_failure(facts, version, recorded),
+        State::Unrecorded { version } => Decision::Record { version },
+        State::Waiting { version, since, deadline } => wait(facts, version, since, deadline),
+    }
+}
+
+/// The time between two looks: short while the wait is young, never past the deadline.
+pub fn poll_interval(since: Timestamp, deadline: Timestamp, now: Timestamp) -> Duration {
+    let elapsed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    let left = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();
+    (elapsed / 4).clamp(SHORTEST_POLL, LONGEST_POLL).min(left)
+}
+
+fn leave_previous_target(facts: &Observed) -> Option<Decision> {
+    let latest = facts.record.latest.as_ref()?;
+    let desired = &facts.desired;
+    let renamed_chart = desired.reinstall_renamed_chart && latest.chart_name != desired.chart_name;
+    let why = if latest.target.namespace != desired.target.namespace {
+        format!("the release moves from namespace {} to {}", latest.target.namespace, desired.target.namespace)
+    } else if latest.target.name != desired.target.name {
+        format!("release {} takes the place of {}", desired.target.name, latest.target.name)
+    } else if renamed_chart {
+        format!("chart {} takes the place of {}", desired.chart_name, latest.chart_name)
+    } else {
+        return None;
+    };
+    if facts.record.previous_target_exists {
+        return Some(Decision::Uninstall { target: latest.target.clone(), why });
+    }
+    Some(Decision::Forget { why })
+}
+
+fn forced(state: &State) -> Option<Decision> {
+    let action = match state {
+        State::Locked { .. } | State::Uninstalling => return None,
+        State::Absent => Action::Install,
+        _ => Action::Upgrade,
+    };
+    Some(Decision::Release { action, why: "forced by annotation".to_owned() })
+}
+
+fn attempt(facts: &Observed, action: Action, why: String) -> Decision {
+    let attempts = match action {
+        Action::Install => facts.record.install_failures,
+        Action::Upgrade => facts.record.upgrade_failures,
+    };
+    if facts.same_attempt() && attempts > 0 {
+        return Decision::Stall { action, attempts };
+    }
+    Decision::Release { action, why }
+}
+
+fn after_failure(facts: &Observed, version: i64, recorded: bool) -> Decision {
+    if !recorded && (facts.begun_by_us(version) || made_by_last_attempt(facts, version)) {
+        return Decision::RecordFailure { version };
+    }
+    let attempts = facts.record.install_failures + facts.record.upgrade_failures;
+    if facts.same_attempt() && attempts > 0 {
+        let last = facts.record.attempted.as_ref().and_then(|attempt| attempt.action);
+        return Decision::Stall { action: last.unwrap_or(Action::Upgrade), attempts };
+    }
+    let why = format!("revision {version} failed and its inputs have changed since, or it was made by somebody else");
+    Decision::Release { action: Action::Upgrade, why }
+}
+
+/// Without a journal (its directory is gone) the status still tells an attempt of ours from a
+/// failure of somebody else: it names these very inputs.
+fn made_by_last_attempt(facts: &Observed, version: i64) -> bool {
+    let newest = facts.newest().filter(|newest| newest.version == version);
+    facts.journal.is_none()
+        && facts.same_attempt()
+        && facts.record.attempted.as_ref().is_some_and(|attempt| attempt.action.is_some())
+        && newest.is_some_and(|newest| !newest.description.starts_with(UNLOCKED))
+}
+
+/// How the description of an unlocked revision begins, as Flux writes it.
+pub const UNLOCKED: &str = "Release unlocked from stale";
+
+fn wait(facts: &Observed, version: i64, since: Timestamp, deadline: Timestamp) -> Decision {
+    let settings = facts.desired.settings(facts.action_of(version));
+    if !settings.wait {
+        return Decision::Succeed { version };
+    }
+    match &facts.verdict {
+        None => Decision::Verify { version },
+        Some(Verdict::Healthy) => Decision::Succeed { version },
+        Some(Verdict::Failed(why)) => Decision::Fail { version, why: why.clone() },
+        Some(Verdict::InProgress(why)) if facts.now < deadline => {
+            Decision::Wait { version, again: poll_interval(since, deadline, facts.now), why: why.clone() }
+        }
+        Some(Verdict::InProgress(why)) => Decision::Fail { version, why: format!("timed out: {why}") },
+    }
+}
+
+#[cfg(test)]
+pub(in crate::release) mod tests;

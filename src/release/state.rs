@@ -1,0 +1,130 @@
+//! What is the case with a release, told from the facts alone.
+
+use jiff::Timestamp;
+
+use super::observed::{Observed, Phase, Recorded, Revision};
+
+/// The state of a release compared with what is desired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No release in storage, or only a deleted one.
+    Absent,
+    /// The newest revision is held by an action.
+    Locked {
+        /// The held revision.
+        version: i64,
+        /// Our own action held it, and is gone.
+        ours: bool,
+        /// When an action of somebody else counts as gone.
+        until: Timestamp,
+    },
+    /// A deletion was begun and not finished.
+    Uninstalling,
+    /// The newest revision failed.
+    Failed {
+        /// The failed revision.
+        version: i64,
+        /// The failure is on the object's status.
+        recorded: bool,
+    },
+    /// What is deployed is not what is desired.
+    OutOfSync {
+        /// The difference in words.
+        why: String,
+    },
+    /// What is desired is deployed, but the status does not know this revision.
+    Unrecorded {
+        /// The unknown revision.
+        version: i64,
+    },
+    /// What is desired is deployed and not yet seen healthy.
+    Waiting {
+        /// The revision that is waited for.
+        version: i64,
+        /// When the wait began.
+        since: Timestamp,
+        /// When it ends as a failure.
+        deadline: Timestamp,
+    },
+    /// What is desired is deployed and was seen healthy.
+    InSync {
+        /// The revision in force.
+        version: i64,
+    },
+}
+
+/// Tells the state of a release.
+pub fn determine(facts: &Observed) -> State {
+    let Some(newest) = facts.newest() else {
+        return State::Absent;
+    };
+    let version = newest.version;
+    match newest.status {
+        Phase::Uninstalled => State::Absent,
+        Phase::Pending => locked(facts, newest),
+        Phase::Uninstalling => State::Uninstalling,
+        Phase::Failed => State::Failed { version, recorded: is_recorded_as_failed(facts, version) },
+        Phase::Superseded => State::OutOfSync { why: format!("the newest revision, {version}, is superseded") },
+        Phase::Unknown => {
+            State::OutOfSync { why: format!("revision {version} is in a state unknown to this operator") }
+        }
+        Phase::Deployed => match difference(facts, newest) {
+            Some(why) => State::OutOfSync { why },
+            None => deployed(facts, newest),
+        },
+    }
+}
+
+fn locked(facts: &Observed, newest: &Revision) -> State {
+    let timeout = facts.desired.install.timeout.max(facts.desired.upgrade.timeout);
+    let begun = newest.last_deployed.unwrap_or(Timestamp::MIN);
+    let until = begun.checked_add(timeout).unwrap_or(Timestamp::MAX);
+    State::Locked { version: newest.version, ours: facts.begun_by_us(newest.version), until }
+}
+
+fn is_recorded_as_failed(facts: &Observed, version: i64) -> bool {
+    recorded(facts, version).is_some_and(|latest| latest.failed)
+}
+
+/// The difference between what is deployed and what is desired, in words; values are only said to
+/// differ, for they may be secret.
+fn difference(facts: &Observed, deployed: &Revision) -> Option<String> {
+    let desired = &facts.desired;
+    if (&deployed.chart_name, &deployed.chart_version) != (&desired.chart_name, &desired.chart_version) {
+        return Some(format!(
+            "chart {}@{} replaces {}@{}",
+            desired.chart_name, desired.chart_version, deployed.chart_name, deployed.chart_version
+        ));
+    }
+    let same = deployed.config_digest == desired.config_digest || was_made_of_it(facts, deployed.version);
+    (!same).then(|| "values changed".to_owned())
+}
+
+/// Whether a revision was made of the desired values, whatever its stored ones look like: helm's
+/// storage is JSON, and an odd number that changes on the way must not cause upgrades for ever.
+fn was_made_of_it(facts: &Observed, version: i64) -> bool {
+    let desired = &facts.desired;
+    let recorded = recorded(facts, version).is_some_and(|latest| latest.config_digest == desired.config_digest);
+    let begun = facts.journal.as_ref().filter(|_| facts.begun_by_us(version));
+    recorded || begun.is_some_and(|entry| entry.config_digest == desired.config_digest)
+}
+
+/// The newest snapshot, if it is of that revision.
+fn recorded(facts: &Observed, version: i64) -> Option<&Recorded> {
+    let latest = facts.record.latest.as_ref();
+    latest.filter(|latest| latest.target == facts.desired.target && latest.version == version)
+}
+
+fn deployed(facts: &Observed, newest: &Revision) -> State {
+    let version = newest.version;
+    if recorded(facts, version).is_none() {
+        return State::Unrecorded { version };
+    }
+    if facts.record.released.is_some_and(|released| released.done) {
+        return State::InSync { version };
+    }
+    let condition = facts.record.released.map(|released| released.since);
+    let since = newest.last_deployed.max(condition).unwrap_or(facts.now);
+    let timeout = facts.desired.settings(facts.action_of(version)).timeout;
+    State::Waiting { version, since, deadline: since.checked_add(timeout).unwrap_or(Timestamp::MAX) }
+}

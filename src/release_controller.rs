@@ -1,0 +1,129 @@
+//! Brings `HelmRelease` objects into the cluster: resolve → observe → decide → act → report.
+//!
+//! ```text
+//! reconcile ─► Pass ─► resolve   inputs: chart, values, dependencies      (or: waits, refuses)
+//!                  └─► steps     observe ─► release::plan::decide ─► act ─┐
+//!                        ▲                                                │ until nothing is due
+//!                        └────────────────────────────────────────────────┘
+//! ```
+//!
+//! A helm process holds one of a few slots; waiting for objects holds nothing.
+
+mod action;
+mod delete;
+mod fault;
+mod journal;
+mod leaving;
+mod package;
+mod pass;
+mod resolve;
+mod sensitive;
+mod steps;
+mod storage;
+mod triggers;
+mod verify;
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::api::FINALIZER;
+use crate::api::helm::v2::HelmRelease;
+use crate::controller::{Context, Reconciler, Requeue, run, wake};
+use crate::helm::ReleaseCache;
+use crate::helm::client::{Helm, HelmError, own_kubeconfig};
+use crate::kube_ext::discovery::Resolver;
+use crate::release::observed::Target;
+use crate::source::store::ArtifactStore;
+use journal::Journal;
+pub use journal::JournalError;
+use leaving::Leaving;
+use package::Packages;
+use pass::Pass;
+use storage::Storage;
+use verify::Verifier;
+
+/// Passes that may be under way: most of them wait for an answer of the API server, or for a slot.
+const PASSES: u16 = 64;
+
+/// Reconciles every `HelmRelease`.
+pub struct ReleaseController {
+    context: Context,
+    store: Arc<ArtifactStore>,
+    helm: OnceCell<Helm>,
+    slots: Arc<Semaphore>,
+    storage: Storage,
+    verifier: Verifier,
+    leaving: Leaving,
+    journal: Journal,
+    packages: Packages,
+}
+
+impl ReleaseController {
+    /// A controller over the releases that `cache` watches. The helm binary is looked at when it
+    /// is first needed.
+    pub fn new(context: Context, store: Arc<ArtifactStore>, cache: ReleaseCache) -> Result<Self, JournalError> {
+        let client = context.client.clone();
+        Ok(Self {
+            store,
+            helm: OnceCell::new(),
+            slots: Arc::new(Semaphore::new(usize::from(context.config.concurrent))),
+            storage: Storage::new(client.clone(), cache),
+            verifier: Verifier::new(client.clone(), Resolver::new(client)),
+            leaving: Leaving::default(),
+            journal: Journal::open(&context.config.data_dir.join("journal"))?,
+            packages: Packages::default(),
+            context,
+        })
+    }
+
+    /// Helm, of a version that can be used. One that is put right later is found then.
+    async fn helm(&self) -> Result<&Helm, HelmError> {
+        let config = &self.context.config;
+        let find = || Helm::new(&config.helm, &config.data_dir, own_kubeconfig(), config.concurrent);
+        self.helm.get_or_try_init(find).await
+    }
+}
+
+impl Reconciler for ReleaseController {
+    type Object = HelmRelease;
+
+    async fn reconcile(&self, object: Arc<HelmRelease>) -> Result<Requeue, kube::Error> {
+        self.storage.ready().await;
+        if object.metadata.deletion_timestamp.is_some() {
+            if !object.finalizers().iter().any(|known| known == FINALIZER) {
+                return Ok(Requeue::OnChange);
+            }
+            return Pass::new(self, object).delete().await;
+        }
+        let object = self.context.add_finalizer(object.as_ref()).await?;
+        if object.spec.suspend {
+            return Ok(Requeue::OnChange);
+        }
+        Pass::new(self, object).run().await
+    }
+}
+
+/// Starts the controller on the cache of helm's releases, which somebody else drives.
+pub fn start(
+    context: &Context,
+    store: &Arc<ArtifactStore>,
+    cache: &ReleaseCache,
+    controllers: &mut JoinSet<&'static str>,
+) -> Result<(), JournalError> {
+    let controller = ReleaseController::new(context.clone(), Arc::clone(store), cache.clone())?;
+    let storage = wake::stream_of(cache.changes());
+    let storage = storage.map(|key| Target { namespace: key.namespace, name: key.name }).boxed();
+    let triggers: BoxStream<'static, ObjectRef<HelmRelease>> = triggers::triggers(context, storage);
+    let (context, releases) = (context.clone(), context.caches.helm_releases.clone());
+    controllers.spawn(async move {
+        run(context, releases, controller, triggers, PASSES).await;
+        "the HelmRelease controller"
+    });
+    Ok(())
+}

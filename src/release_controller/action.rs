@@ -1,0 +1,238 @@
+//! Runs helm for one release, with the journal around it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::fault::Fault;
+use super::package::Package;
+use super::pass::Pass;
+use super::resolve::{Inputs, timeout};
+use super::steps::{LONGEST_PAUSE, Next, Told};
+use crate::api::helm::v2::CrdsPolicy;
+use crate::api::meta::{Artifact, Duration};
+use crate::controller::Requeue;
+use crate::helm::argv::{ChartAction, UninstallAction, Verb};
+use crate::helm::crds;
+use crate::release::observed::{Action, Journal, Observed, Phase, Target};
+use crate::release::status::failure_reason;
+use crate::source::store::StoreError;
+
+/// Revisions that helm keeps where the object does not say.
+const MAX_HISTORY: i64 = 5;
+
+/// How an uninstall ended, in words.
+pub enum Outcome {
+    /// The release is gone; its objects may still be on their way.
+    Done(String),
+    /// Helm failed.
+    Failed(String),
+}
+
+impl Pass<'_> {
+    /// Runs `helm install` or `helm upgrade`.
+    pub async fn run_helm(
+        &mut self,
+        inputs: &Inputs,
+        facts: &Observed,
+        action: Action,
+        why: &str,
+    ) -> Result<Next, Fault> {
+        let Some(_slot) = self.slot().await else {
+            return Ok(Next::End(Requeue::After(std::time::Duration::ZERO)));
+        };
+        let desired = &inputs.desired;
+        let (namespace, name) = (desired.target.namespace.as_str(), desired.target.name.as_str());
+        tracing::info!(namespace, name, action = action.as_str(), why, "running helm");
+        let limit = Duration::from(desired.settings(action).timeout);
+        self.editor().begins(desired, action, facts.same_attempt(), limit);
+        self.requests_are_handled();
+        self.save().await?;
+        let base = facts.newest().map_or(0, |newest| newest.version);
+        let config_digest = desired.config_digest.clone();
+        let entry = Journal { target: desired.target.clone(), action, base, config_digest };
+        if let Err(error) = self.controller.journal.begin(entry) {
+            return Ok(self.failed_early(inputs, action, &error.to_string()));
+        }
+        self.ran_helm = true;
+        let started = Instant::now();
+        let result = self.make_release(inputs, action).await;
+        self.controller.context.metrics.helm_action(action.as_str(), result.is_ok());
+        self.status.last_attempted_release_action_duration = Some(Duration::from(rounded(started.elapsed())));
+        match result {
+            Ok(()) => Ok(Next::Changed),
+            Err(error) => {
+                let said = inputs.redactor.text(&error).into_owned();
+                self.after_failure(inputs, action, base, said).await
+            }
+        }
+    }
+
+    /// The chart's definitions first, then the release; what went wrong in words.
+    async fn make_release(&self, inputs: &Inputs, action: Action) -> Result<(), String> {
+        let (client, policy) = (&self.controller.context.client, self.crds_policy(action));
+        let written = crds::apply(client, &inputs.chart_file, &inputs.values, policy).await;
+        let written = written.map_err(|error| error.to_string())?;
+        if !written.is_empty() {
+            tracing::info!(release = %inputs.desired.target.name, definitions = ?written, "applied the chart's definitions");
+        }
+        let helm = self.controller.helm().await.map_err(|error| error.to_string())?;
+        let done = helm.release(&self.chart_action(inputs, action), &inputs.values).await;
+        done.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// What happens to the chart's definitions; new ones are created unless the object says else.
+    fn crds_policy(&self, action: Action) -> CrdsPolicy {
+        let spec = &self.object.spec;
+        let chosen = match action {
+            Action::Install => {
+                spec.install.as_ref().and_then(|i| if i.skip_crds { Some(CrdsPolicy::Skip) } else { i.crds })
+            }
+            Action::Upgrade => spec.upgrade.as_ref().and_then(|upgrade| upgrade.crds),
+        };
+        chosen.unwrap_or_default()
+    }
+
+    /// Helm failed: did it leave a revision? One that it left pending died with it, and counts.
+    async fn after_failure(&mut self, inputs: &Inputs, action: Action, base: i64, said: String) -> Result<Next, Fault> {
+        let (storage, target) = (&self.controller.storage, &inputs.desired.target);
+        let newest = storage.newest(target).await?.into_iter().next().filter(|newest| newest.version > base);
+        match newest.map(|newest| (newest.version, newest.status)) {
+            None => Ok(self.failed_early(inputs, action, &said)),
+            Some((version, status)) => {
+                if status == Phase::Pending {
+                    storage.break_lock(target, version, &said).await?;
+                }
+                self.helm_said = Some(said);
+                Ok(Next::Changed)
+            }
+        }
+    }
+
+    fn failed_early(&mut self, inputs: &Inputs, action: Action, said: &str) -> Next {
+        self.journal_is_done = true;
+        let told = Told::attempt(&inputs.desired);
+        let message = self.editor().failed_early(&inputs.desired, action, said);
+        self.warn(failure_reason(action), &message, &told);
+        Next::End(Requeue::Backoff { max: LONGEST_PAUSE })
+    }
+
+    /// A slot for a helm process; `None` when the object changed while waiting for one.
+    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        let slots = &self.controller.slots;
+        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+            return Some(slot);
+        }
+        let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+        let (namespace, name) = crate::controller::namespaced_name(self.object.as_ref());
+        let now = self.controller.context.caches.helm_releases.get(&namespace, &name)?;
+        let same = now.metadata.generation <= self.object.metadata.generation
+            && now.metadata.deletion_timestamp == self.object.metadata.deletion_timestamp;
+        same.then_some(slot)
+    }
+
+    fn chart_action(&self, inputs: &Inputs, action: Action) -> ChartAction {
+        let (install, upgrade) = (self.object.spec.install.as_ref(), self.object.spec.upgrade.as_ref());
+        let settings = inputs.desired.settings(action);
+        let either = |of_install: Option<bool>, of_upgrade: Option<bool>| {
+            let chosen = if action == Action::Install { of_install } else { of_upgrade };
+            chosen.unwrap_or_default()
+        };
+        let max_history = self.object.spec.max_history.unwrap_or(MAX_HISTORY);
+        ChartAction {
+            verb: if action == Action::Install { Verb::Install } else { Verb::Upgrade },
+            release_name: inputs.desired.target.name.clone(),
+            namespace: inputs.desired.target.namespace.clone(),
+            chart: inputs.chart_file.clone(),
+            timeout: settings.timeout,
+            create_namespace: install.is_some_and(|i| i.create_namespace),
+            disable_hooks: either(install.map(|i| i.disable_hooks), upgrade.map(|u| u.disable_hooks)),
+            // Definitions are applied before helm starts, by the object's own policy.
+            skip_crds: true,
+            disable_openapi_validation: either(
+                install.map(|i| i.disable_open_api_validation),
+                upgrade.map(|u| u.disable_open_api_validation),
+            ),
+            disable_schema_validation: either(
+                install.map(|i| i.disable_schema_validation),
+                upgrade.map(|u| u.disable_schema_validation),
+            ),
+            disable_take_ownership: either(
+                install.map(|i| i.disable_take_ownership),
+                upgrade.map(|u| u.disable_take_ownership),
+            ),
+            server_side: self.controller.storage.is_server_side(&inputs.desired.target),
+            wait: settings.wait && inputs.package.late_hooks,
+            max_history: u32::try_from(max_history).unwrap_or_default(),
+        }
+    }
+
+    /// Runs `helm uninstall`; a release that is gone is what was wanted. Waiting for its objects
+    /// is left to [`Pass::leaving`].
+    pub async fn uninstall(&mut self, target: &Target) -> Result<Outcome, Fault> {
+        let shown = format!("{}/{}", target.namespace, target.name);
+        let Some(newest) = self.controller.storage.newest(target).await?.into_iter().next() else {
+            return Ok(Outcome::Done(format!("Release {shown} was not found, assuming it is uninstalled")));
+        };
+        let chart = format!("{}@{}", newest.chart_name, newest.chart_version);
+        let settings = self.object.spec.uninstall.clone().unwrap_or_default();
+        if !settings.disable_wait
+            && let Some(stored) = self.controller.storage.stored(target, newest.version).await?
+        {
+            let objects = self.controller.verifier.learn(target, newest.version, stored.manifest());
+            self.controller.leaving.begin(target, objects);
+        }
+        let Some(_slot) = self.slot().await else {
+            return Ok(Outcome::Failed("the object changed meanwhile".to_owned()));
+        };
+        let action = UninstallAction {
+            release_name: target.name.clone(),
+            namespace: target.namespace.clone(),
+            timeout: settings.timeout.map_or_else(|| timeout(&self.object.spec), Duration::to_std),
+            disable_hooks: settings.disable_hooks,
+            keep_history: settings.keep_history,
+            wait: false,
+            deletion_propagation: Some(settings.deletion_propagation.as_str().to_owned()),
+        };
+        let result = match self.controller.helm().await {
+            Ok(helm) => helm.uninstall(&action).await.map(drop),
+            Err(error) => Err(error),
+        };
+        self.controller.context.metrics.helm_action("uninstall", result.is_ok());
+        self.controller.verifier.forget(target);
+        let version = newest.version;
+        Ok(match result {
+            Ok(()) => {
+                Outcome::Done(format!("Helm uninstall succeeded for release {shown}.v{version} with chart {chart}"))
+            }
+            Err(error) => {
+                self.controller.leaving.end(target);
+                Outcome::Failed(format!(
+                    "Helm uninstall failed for release {shown}.v{version} with chart {chart}: {error}"
+                ))
+            }
+        })
+    }
+
+    /// The packaged chart of an artifact and what it holds; why it cannot be used, in words.
+    pub async fn package(&self, artifact: &Artifact) -> Result<(PathBuf, Arc<Package>), String> {
+        let file = match self.controller.store.file(artifact).await {
+            Ok(file) => file,
+            Err(error @ (StoreError::Missing { .. } | StoreError::Corrupt { .. })) => {
+                return Err(format!("Source not ready: {error}"));
+            }
+            Err(error) => return Err(format!("Could not load chart: {error}")),
+        };
+        match self.controller.packages.look(&artifact.digest, &file).await {
+            Ok(package) => Ok((file, package)),
+            Err(error) => Err(format!("Could not load chart: {error}")),
+        }
+    }
+}
+
+/// Kubernetes and people have no use for nanoseconds.
+fn rounded(elapsed: std::time::Duration) -> std::time::Duration {
+    std::time::Duration::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,106 @@
+//! The end of a release: uninstalled, its `HelmChart` deleted, its finalizer removed.
+
+use std::time::Duration;
+
+use kube::api::DeleteParams;
+
+use super::action::Outcome;
+use super::fault::Fault;
+use super::pass::Pass;
+use super::triggers;
+use crate::api::condition::reason;
+use crate::api::source::v1::HelmChart;
+use crate::controller::Requeue;
+use crate::release::history;
+use crate::release::observed::Target;
+
+/// The longest pause between attempts to uninstall.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+impl Pass<'_> {
+    /// Deletes what the object made, and lets it go. A suspended object lets everything stay.
+    pub async fn delete(mut self) -> Result<Requeue, kube::Error> {
+        match self.take_down().await {
+            Ok(None) => {
+                self.controller.context.remove_finalizer(self.object.as_ref()).await?;
+                Ok(Requeue::OnChange)
+            }
+            Ok(Some(end)) => {
+                self.save().await?;
+                Ok(end)
+            }
+            Err(Fault::Api(error)) => Err(error),
+            Err(Fault::Storage(why)) => {
+                self.editor().uninstall_failed(&why);
+                self.save().await?;
+                Ok(Requeue::Backoff { max: LONGEST_PAUSE })
+            }
+        }
+    }
+
+    /// `None` when nothing is left to do.
+    async fn take_down(&mut self) -> Result<Option<Requeue>, Fault> {
+        if self.object.spec.suspend {
+            return Ok(None);
+        }
+        let target = self.made();
+        if let Some(target) = &target {
+            if let Some(end) = self.leaving(target).await? {
+                return Ok(Some(end));
+            }
+            if !self.is_uninstalled(target).await? {
+                match self.uninstall(target).await? {
+                    Outcome::Failed(message) => {
+                        self.editor().uninstall_failed(&message);
+                        self.warn_if_new(reason::UNINSTALL_FAILED, &message);
+                        return Ok(Some(Requeue::Backoff { max: LONGEST_PAUSE }));
+                    }
+                    Outcome::Done(message) => {
+                        let reporter = &self.controller.context.reporter;
+                        reporter.normal(self.object.as_ref(), reason::UNINSTALL_SUCCEEDED, &message, &[]);
+                    }
+                }
+                if let Some(end) = self.leaving(target).await? {
+                    return Ok(Some(end));
+                }
+            }
+            if let Err(error) = self.controller.journal.end(target) {
+                tracing::warn!(%error, "an entry of the journal stays behind");
+            }
+        }
+        self.delete_chart().await?;
+        Ok(None)
+    }
+
+    /// The release that this object made; `None` when it never began to.
+    fn made(&self) -> Option<Target> {
+        let storage = self.status.storage_namespace.as_ref()?;
+        let recorded = history::recorded(&self.status.history).map(|latest| latest.target);
+        let target = recorded.unwrap_or_else(|| triggers::target(&self.object));
+        // Records that are kept elsewhere belong to an operator that knows how.
+        (target.namespace == *storage).then_some(target)
+    }
+
+    /// Whether only kept history is left, or nothing.
+    async fn is_uninstalled(&self, target: &Target) -> Result<bool, Fault> {
+        let newest = self.controller.storage.newest(target).await?;
+        let gone = newest.first().is_none_or(|newest| newest.status == crate::release::observed::Phase::Uninstalled);
+        Ok(gone)
+    }
+
+    /// Deletes the `HelmChart` that was made for this object.
+    pub async fn delete_chart(&mut self) -> Result<(), Fault> {
+        let Some(path) = self.status.helm_chart.clone() else {
+            return Ok(());
+        };
+        if let Some((namespace, name)) = path.split_once('/') {
+            let api = self.controller.context.api::<HelmChart>(namespace);
+            match api.delete(name, &DeleteParams::default()).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                result => drop(result?),
+            }
+        }
+        self.status.helm_chart = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! Which helm action is under way, on disk: after a sudden death the next process knows that a
+//! `pending-*` revision is its own, and that its owner is gone.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::release::observed::{Journal as Entry, Target};
+
+/// The open entries, one file each. Kept in memory as well, so that reading costs nothing.
+#[derive(Debug)]
+pub struct Journal {
+    directory: PathBuf,
+    entries: Mutex<HashMap<Target, Entry>>,
+}
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the journal of helm actions at {path}: {source}", path = path.display())]
+pub struct JournalError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Journal {
+    /// Reads what an earlier process left. A file that cannot be read is removed: its release is
+    /// unlocked by time then.
+    pub fn open(directory: &Path) -> Result<Self, JournalError> {
+        let failed = |source| JournalError { path: directory.to_owned(), source };
+        std::fs::create_dir_all(directory).map_err(failed)?;
+        let mut entries = HashMap::new();
+        for file in std::fs::read_dir(directory).map_err(failed)? {
+            let path = file.map_err(failed)?.path();
+            let entry = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Entry>(&bytes).ok());
+            match entry {
+                Some(entry) => drop(entries.insert(entry.target.clone(), entry)),
+                None => std::fs::remove_file(&path).map_err(failed)?,
+            }
+        }
+        Ok(Self { directory: directory.to_owned(), entries: Mutex::new(entries) })
+    }
+
+    /// Notes that an action begins. On success the note survives the death of this process.
+    pub fn begin(&self, entry: Entry) -> Result<(), JournalError> {
+        let path = self.path(&entry.target);
+        let partial = path.with_extension("partial");
+        let write = || {
+            std::fs::write(&partial, serde_json::to_vec(&entry)?)?;
+            std::fs::rename(&partial, &path)
+        };
+        write().map_err(|source| JournalError { path: path.clone(), source })?;
+        self.locked().insert(entry.target.clone(), entry);
+        Ok(())
+    }
+
+    /// Notes that the action of a release ended, or that its traces are dealt with.
+    pub fn end(&self, target: &Target) -> Result<(), JournalError> {
+        if self.locked().remove(target).is_none() {
+            return Ok(());
+        }
+        let path = self.path(target);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(JournalError { path, source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The open entry of a release.
+    pub fn entry(&self, target: &Target) -> Option<Entry> {
+        self.locked().get(target).cloned()
+    }
+
+    /// Neither part can hold an underscore.
+    fn path(&self, target: &Target) -> PathBuf {
+        self.directory.join(format!("{}_{}.json", target.namespace, target.name))
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<Target, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::observed::Action;
+
+    #[test]
+    fn an_entry_survives_until_it_ends() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let target = Target { namespace: "apps".to_owned(), name: "ui".to_owned() };
+        let entry = Entry { target: target.clone(), action: Action::Upgrade, base: 3, config_digest: "a".to_owned() };
+        let open = || Journal::open(directory.path()).expect("opens");
+        open().begin(entry.clone()).expect("writes");
+        std::fs::write(directory.path().join("half.partial"), b"{").expect("writes");
+        let journal = open();
+        assert_eq!(journal.entry(&target), Some(entry));
+        assert!(!directory.path().join("half.partial").exists());
+        journal.end(&target).expect("removes");
+        journal.end(&target).expect("nothing to do");
+        assert_eq!((journal.entry(&target), open().entry(&target)), (None, None));
+    }
+}

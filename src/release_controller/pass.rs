@@ -1,0 +1,173 @@
+//! One pass over one release: its object, the status under change, and what is told about it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use super::ReleaseController;
+use super::fault::Fault;
+use super::triggers::target;
+use crate::api::condition::READY;
+use crate::api::helm::v2::{HelmRelease, HelmReleaseStatus};
+use crate::api::{annotation, unsupported};
+use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON, NOT_ACTED_ON};
+use crate::controller::{Requeue, jittered};
+use crate::release::status::Editor;
+
+/// Reason: a record of helm's cannot be read.
+const STORAGE_UNREADABLE: &str = "StorageUnreadable";
+
+/// A pass over one object.
+pub struct Pass<'c> {
+    /// What the pass works with.
+    pub controller: &'c ReleaseController,
+    /// The object as stored.
+    pub object: Arc<HelmRelease>,
+    /// The status as it will be stored.
+    pub status: HelmReleaseStatus,
+    /// What helm said when its last action of this pass failed.
+    pub helm_said: Option<String>,
+    /// Helm was run to make a release in this pass.
+    pub ran_helm: bool,
+    /// The journal's entry is of no more use once the status is stored.
+    pub journal_is_done: bool,
+}
+
+impl<'c> Pass<'c> {
+    /// A pass that has changed nothing yet.
+    pub fn new(controller: &'c ReleaseController, object: Arc<HelmRelease>) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        Self { controller, object, status, helm_said: None, ran_helm: false, journal_is_done: false }
+    }
+
+    /// Looks at the object and does what is due; the status is stored at the end.
+    pub async fn run(mut self) -> Result<Requeue, kube::Error> {
+        self.note_request();
+        self.note_unsupported();
+        let end = match self.work().await {
+            Ok(end) => end,
+            Err(Fault::Api(error)) => return Err(error),
+            Err(Fault::Storage(why)) => {
+                self.editor().refused(STORAGE_UNREADABLE, &why);
+                self.warn_if_new(STORAGE_UNREADABLE, &why);
+                self.at_interval()
+            }
+        };
+        self.save().await?;
+        if self.journal_is_done {
+            self.end_journal();
+        }
+        Ok(end)
+    }
+
+    async fn work(&mut self) -> Result<Requeue, Fault> {
+        match self.resolve().await? {
+            ControlFlow::Break(end) => Ok(end),
+            ControlFlow::Continue(inputs) => self.release(&inputs).await,
+        }
+    }
+
+    /// An entry that cannot be removed does no harm beyond a needless look.
+    fn end_journal(&self) {
+        if let Err(error) = self.controller.journal.end(&target(&self.object)) {
+            tracing::warn!(%error, "an entry of the journal stays behind");
+        }
+    }
+
+    /// The status, to be changed by one event.
+    pub fn editor(&mut self) -> Editor<'_> {
+        Editor {
+            status: &mut self.status,
+            generation: self.object.metadata.generation.unwrap_or_default(),
+            now: Timestamp::now(),
+        }
+    }
+
+    /// Stores the status where it differs from the stored one.
+    pub async fn save(&mut self) -> Result<(), kube::Error> {
+        self.object = self.controller.context.put_status(self.object.as_ref(), self.status.clone()).await?;
+        Ok(())
+    }
+
+    /// `spec.interval`.
+    pub fn interval(&self) -> Duration {
+        self.object.spec.interval.to_std()
+    }
+
+    /// The next look when nothing changes.
+    pub fn at_interval(&self) -> Requeue {
+        Requeue::After(jittered(self.interval()))
+    }
+
+    /// Reports, unless the stored status says the same already.
+    pub fn tell_if_new(&self, reason: &str, message: &str) {
+        if self.is_new(reason, message) {
+            self.controller.context.reporter.normal(self.object.as_ref(), reason, message, &[]);
+        }
+    }
+
+    /// Warns, unless the stored status says the same already.
+    pub fn warn_if_new(&self, reason: &str, message: &str) {
+        if self.is_new(reason, message) {
+            self.controller.context.reporter.warning(self.object.as_ref(), reason, message, &[]);
+        }
+    }
+
+    fn is_new(&self, reason: &str, message: &str) -> bool {
+        let stored = self.object.status.as_ref().and_then(|status| conditions::get(&status.conditions, READY));
+        stored.is_none_or(|stored| stored.reason != reason || stored.message != message)
+    }
+
+    fn note_request(&mut self) {
+        if let Some(requested) = self.object.annotations().get(annotation::REQUESTED_AT) {
+            self.status.last_handled_reconcile_at = Some(requested.clone());
+        }
+    }
+
+    /// Whether a release is asked for even though nothing changed.
+    pub fn is_forced(&self) -> bool {
+        self.requested(annotation::FORCE_AT, self.status.last_handled_force_at.as_ref())
+    }
+
+    /// Whether past failures are to be forgotten.
+    pub fn is_reset(&self) -> bool {
+        self.requested(annotation::RESET_AT, self.status.last_handled_reset_at.as_ref())
+    }
+
+    /// A request counts once, and only together with the request to reconcile of the same value.
+    fn requested(&self, key: &str, handled: Option<&String>) -> bool {
+        let annotations = self.object.annotations();
+        let value = annotations.get(key);
+        value.is_some() && value == annotations.get(annotation::REQUESTED_AT) && value != handled
+    }
+
+    /// The requests to force and to reset are dealt with. One that still lacks its request to
+    /// reconcile stays open: the two annotations may come one after the other.
+    pub fn requests_are_handled(&mut self) {
+        let annotations = self.object.annotations();
+        let complete = |key: &str| {
+            let value = annotations.get(key);
+            value.filter(|_| value == annotations.get(annotation::REQUESTED_AT)).cloned()
+        };
+        if let Some(forced) = complete(annotation::FORCE_AT) {
+            self.status.last_handled_force_at = Some(forced);
+        }
+        if let Some(reset) = complete(annotation::RESET_AT) {
+            self.status.last_handled_reset_at = Some(reset);
+        }
+    }
+
+    fn note_unsupported(&mut self) {
+        let fields = unsupported::helm_release(&self.object.spec);
+        let generation = self.object.metadata.generation;
+        let before = conditions::get(&self.status.conditions, FIELDS_NOT_ACTED_ON).map(|found| found.message.clone());
+        conditions::set_not_acted_on(&mut self.status.conditions, &fields, generation, Timestamp::now());
+        let now = conditions::get(&self.status.conditions, FIELDS_NOT_ACTED_ON);
+        if let Some(now) = now.filter(|now| before.as_ref() != Some(&now.message)) {
+            self.controller.context.reporter.warning(self.object.as_ref(), NOT_ACTED_ON, &now.message, &[]);
+        }
+    }
+}

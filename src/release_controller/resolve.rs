@@ -1,0 +1,301 @@
+//! From the object to what it asks for: refusals, dependencies, chart, values.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Map, Value};
+
+use super::fault::Fault;
+use super::package::Package;
+use super::pass::Pass;
+use super::{sensitive, triggers};
+use crate::api::condition::reason;
+use crate::api::helm::v2::{ChartNameChangeStrategy, ChartRefKind, HelmRelease, HelmReleaseSpec};
+use crate::api::meta::Artifact;
+use crate::api::source::v1::HelmChart;
+use crate::controller::{Requeue, jittered};
+use crate::redact::Redactor;
+use crate::release::chart;
+use crate::release::dependencies::{self, Dependencies};
+use crate::release::observed::{Desired, Settings, Target};
+use crate::values;
+
+/// Field manager of the objects that a release is made of, the same as Flux's.
+const FIELD_MANAGER: &str = "helm-controller";
+/// Default of `spec.timeout`.
+const TIMEOUT: Duration = Duration::from_mins(5);
+
+/// Reason: the object needs something this operator does not do.
+const UNSUPPORTED: &str = "Unsupported";
+/// Reason: dependencies form a circle.
+const DEPENDENCY_CYCLE: &str = "DependencyCycle";
+/// Reason: the chart is not there (yet).
+const SOURCE_NOT_READY: &str = "SourceNotReady";
+/// Reason: the values are not there (yet), or cannot be merged.
+const VALUES_ERROR: &str = "ValuesError";
+
+/// Everything a release is made of.
+pub struct Inputs {
+    /// What decisions need.
+    pub desired: Desired,
+    /// The packaged chart.
+    pub chart_file: PathBuf,
+    /// What it holds.
+    pub package: Arc<Package>,
+    /// The merged values.
+    pub values: Map<String, Value>,
+    /// Knows what must not be shown.
+    pub redactor: Redactor,
+}
+
+/// Goes on with a value, or ends the pass.
+pub type Step<T> = Result<ControlFlow<Requeue, T>, Fault>;
+
+impl Pass<'_> {
+    /// Gathers the inputs. Where one is missing, the status says which, and the pass ends.
+    pub async fn resolve(&mut self) -> Step<Inputs> {
+        if let Some((why, message)) = refusal(&self.object) {
+            return Ok(self.refuse(why, &message));
+        }
+        if let ControlFlow::Break(end) = self.dependencies() {
+            return Ok(ControlFlow::Break(end));
+        }
+        let artifact = match self.chart().await? {
+            ControlFlow::Continue(artifact) => artifact,
+            ControlFlow::Break(end) => return Ok(ControlFlow::Break(end)),
+        };
+        let (values, redactor) = match self.values().await? {
+            ControlFlow::Continue(values) => values,
+            ControlFlow::Break(end) => return Ok(ControlFlow::Break(end)),
+        };
+        let (chart_file, package) = match self.package(&artifact).await {
+            Ok(found) => found,
+            Err(why) => return Ok(self.wait_for(reason::ARTIFACT_FAILED, &why)),
+        };
+        let desired = self.desired(&package, &values);
+        Ok(ControlFlow::Continue(Inputs { desired, chart_file, package, values, redactor }))
+    }
+
+    fn refuse<T>(&mut self, why: &str, message: &str) -> ControlFlow<Requeue, T> {
+        self.editor().refused(why, message);
+        self.warn_if_new(why, message);
+        ControlFlow::Break(Requeue::OnChange)
+    }
+
+    /// Not there yet: not a failure. The thing itself wakes the release, the pause is a safety net.
+    fn wait_for<T>(&mut self, why: &str, message: &str) -> ControlFlow<Requeue, T> {
+        self.editor().waits_for(why, message);
+        self.tell_if_new(why, message);
+        ControlFlow::Break(Requeue::After(jittered(self.interval())))
+    }
+
+    fn dependencies(&mut self) -> ControlFlow<Requeue> {
+        let releases = &self.controller.context.caches.helm_releases;
+        match dependencies::check(&self.object, |namespace, name| releases.get(namespace, name)) {
+            Dependencies::Ready => ControlFlow::Continue(()),
+            Dependencies::NotReady(why) => self.wait_for(reason::DEPENDENCY_NOT_READY, &why),
+            Dependencies::Cycle(names) => {
+                let message = format!("the dependencies form a circle: {}; remove one of them", names.join(" → "));
+                self.refuse(DEPENDENCY_CYCLE, &message)
+            }
+        }
+    }
+
+    async fn chart(&mut self) -> Step<Artifact> {
+        let Some((namespace, name)) = chart::reference(&self.object) else {
+            return Ok(self.refuse(UNSUPPORTED, "one of spec.chart and spec.chartRef has to be set"));
+        };
+        let path = format!("{namespace}/{name}");
+        self.leave_chart(&path).await?;
+        let existing = self.controller.context.caches.helm_charts.get(&namespace, &name);
+        let found = match &self.object.spec.chart {
+            None => existing.map(|chart| (*chart).clone()),
+            Some(template) => {
+                let wanted = chart::from_template(&self.object, template);
+                let new = self.status.observed_generation != self.object.metadata.generation;
+                let current = existing.filter(|existing| !chart::needs_apply(existing, &wanted, new));
+                let chart = match current {
+                    Some(current) => (*current).clone(),
+                    None => self.apply_chart(&namespace, &wanted).await?,
+                };
+                self.status.helm_chart = Some(path.clone());
+                Some(chart)
+            }
+        };
+        Ok(match found.as_ref().map(chart::ready) {
+            Some(Ok(artifact)) => ControlFlow::Continue(artifact.clone()),
+            Some(Err(why)) => self.wait_for(SOURCE_NOT_READY, &why),
+            None => self.wait_for(SOURCE_NOT_READY, &format!("HelmChart '{path}' does not exist")),
+        })
+    }
+
+    async fn apply_chart(&self, namespace: &str, wanted: &HelmChart) -> Result<HelmChart, kube::Error> {
+        let api = self.controller.context.api::<HelmChart>(namespace);
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        api.patch(&wanted.name_any(), &params, &Patch::Apply(wanted)).await
+    }
+
+    /// Deletes the `HelmChart` that was made for an earlier template in another place.
+    async fn leave_chart(&mut self, path: &str) -> Result<(), Fault> {
+        let keeps = self.object.spec.chart.is_some().then_some(path);
+        if self.status.helm_chart.is_none() || self.status.helm_chart.as_deref() == keeps {
+            return Ok(());
+        }
+        self.delete_chart().await
+    }
+
+    async fn values(&mut self) -> Step<(Map<String, Value>, Redactor)> {
+        let namespace = self.object.namespace().unwrap_or_default();
+        let client = &self.controller.context.client;
+        let fetched = match values::fetch(client, &namespace, &self.object.spec.values_from).await {
+            Ok(fetched) => fetched,
+            Err(error) if error.is_missing() => return Ok(self.wait_for(VALUES_ERROR, &error.to_string())),
+            Err(values::FetchError::Api { source, .. }) => return Err(source.into()),
+            Err(error) => return Ok(self.wrong_values(&error.to_string())),
+        };
+        let redactor = sensitive::redactor(&fetched);
+        match values::compose(self.object.spec.values.as_ref(), fetched) {
+            Ok(values) => Ok(ControlFlow::Continue((values, redactor))),
+            Err(error) => Ok(self.wrong_values(&redactor.text(&error.to_string()))),
+        }
+    }
+
+    /// Only a change of the object or of what it refers to can help.
+    fn wrong_values<T>(&mut self, message: &str) -> ControlFlow<Requeue, T> {
+        self.editor().waits_for(VALUES_ERROR, message);
+        self.warn_if_new(VALUES_ERROR, message);
+        ControlFlow::Break(Requeue::After(jittered(self.interval())))
+    }
+
+    fn desired(&self, chart: &Package, values: &Map<String, Value>) -> Desired {
+        let spec = &self.object.spec;
+        let strategy = spec.upgrade.as_ref().and_then(|upgrade| upgrade.chart_name_change_strategy);
+        Desired {
+            target: triggers::target(&self.object),
+            chart_name: chart.name.clone(),
+            chart_version: chart.version.clone(),
+            config_digest: values::config_digest(values),
+            generation: self.object.metadata.generation.unwrap_or_default(),
+            install: install_settings(spec),
+            upgrade: upgrade_settings(spec),
+            reinstall_renamed_chart: strategy != Some(ChartNameChangeStrategy::InPlaceUpdate),
+            forced: self.is_forced(),
+            reset: self.is_reset(),
+        }
+    }
+}
+
+/// `spec.timeout`, five minutes by default.
+pub fn timeout(spec: &HelmReleaseSpec) -> Duration {
+    spec.timeout.map_or(TIMEOUT, crate::api::meta::Duration::to_std)
+}
+
+fn install_settings(spec: &HelmReleaseSpec) -> Settings {
+    let install = spec.install.as_ref();
+    let own = install.and_then(|install| install.timeout).map(crate::api::meta::Duration::to_std);
+    let wait = !install.is_some_and(|install| install.disable_wait);
+    Settings { timeout: own.unwrap_or_else(|| timeout(spec)), wait }
+}
+
+fn upgrade_settings(spec: &HelmReleaseSpec) -> Settings {
+    let upgrade = spec.upgrade.as_ref();
+    let own = upgrade.and_then(|upgrade| upgrade.timeout).map(crate::api::meta::Duration::to_std);
+    let wait = !upgrade.is_some_and(|upgrade| upgrade.disable_wait);
+    Settings { timeout: own.unwrap_or_else(|| timeout(spec)), wait }
+}
+
+/// What this operator cannot do for the object and must not leave out in silence: to act as
+/// somebody else, elsewhere, or on a chart it cannot fetch.
+fn refusal(object: &HelmRelease) -> Option<(&'static str, String)> {
+    let spec = &object.spec;
+    let no = |what: &str| Some((UNSUPPORTED, format!("{what}: not supported by this version, nothing was done")));
+    if spec.kube_config.is_some() {
+        return no("spec.kubeConfig asks for a release in another cluster");
+    }
+    if let Some(account) = &spec.service_account_name {
+        return no(&format!("spec.serviceAccountName asks for a release with the rights of {account}"));
+    }
+    if let Some(reference) = spec.chart_ref.as_ref().filter(|reference| reference.kind != ChartRefKind::HelmChart) {
+        return no(&format!("spec.chartRef asks for a chart from {} {}", reference.kind, reference.name));
+    }
+    let Target { namespace, name } = triggers::target(object);
+    if let Some(storage) = spec.storage_namespace.as_ref().filter(|storage| **storage != namespace) {
+        return no(&format!("spec.storageNamespace asks to keep the records of {namespace}/{name} in {storage}"));
+    }
+    let kept = object.status.as_ref().and_then(|status| status.storage_namespace.as_ref());
+    let kept_elsewhere = |kept: &&String| {
+        let latest = object.status.iter().flat_map(|status| &status.history).max_by_key(|known| known.version);
+        latest.is_some_and(|latest| latest.namespace != **kept)
+    };
+    if let Some(storage) = kept.filter(kept_elsewhere) {
+        return no(&format!(
+            "the records of {namespace}/{name} are kept in {storage}, set spec.storageNamespace to {namespace} once they are moved"
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[allow(clippy::needless_pass_by_value)] // literals read better unborrowed
+    fn release(mut spec: Value, status: Value) -> HelmRelease {
+        spec["interval"] = json!("1m");
+        serde_json::from_value(json!({
+            "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+            "metadata": {"name": "ui", "namespace": "apps"}, "spec": spec, "status": status,
+        }))
+        .expect("a release")
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_and_nothing_else() {
+        let refused = |spec: Value| refusal(&release(spec, json!({}))).map(|(_, message)| message);
+        let chart_ref = |kind: &str| json!({"chartRef": {"kind": kind, "name": "c"}});
+        for spec in [
+            json!({}),
+            json!({"targetNamespace": "web"}),
+            json!({"targetNamespace": "web", "storageNamespace": "web"}),
+            chart_ref("HelmChart"),
+        ] {
+            assert_eq!(refused(spec), None);
+        }
+        for (spec, begin) in [
+            (json!({"kubeConfig": {"secretRef": {"name": "k"}}}), "spec.kubeConfig asks"),
+            (json!({"serviceAccountName": "me"}), "spec.serviceAccountName asks for a release with the rights of me:"),
+            (json!({"storageNamespace": "web"}), "spec.storageNamespace asks to keep the records of apps/ui in web:"),
+            (chart_ref("OCIRepository"), "spec.chartRef asks for a chart from OCIRepository c:"),
+        ] {
+            assert!(refused(spec).expect("refused").starts_with(begin), "{begin}");
+        }
+    }
+
+    #[test]
+    fn records_that_flux_keeps_elsewhere_are_not_overlooked() {
+        let snapshot = json!({"digest": "sha256:0", "name": "web-ui", "namespace": "web", "version": 1, "status": "deployed",
+            "chartName": "c", "chartVersion": "1", "configDigest": "sha256:0",
+            "firstDeployed": "2026-01-01T00:00:00Z", "lastDeployed": "2026-01-01T00:00:00Z"});
+        let kept = |storage: &str| {
+            let status = json!({"storageNamespace": storage, "history": [snapshot]});
+            refusal(&release(json!({"targetNamespace": "web"}), status)).is_some()
+        };
+        assert!(kept("apps"));
+        assert!(!kept("web"));
+    }
+
+    #[test]
+    fn timeouts_and_waits_come_from_the_action_first() {
+        let spec = release(json!({"timeout": "2m", "install": {"timeout": "1m", "disableWait": true}}), json!({})).spec;
+        let install = Settings { timeout: Duration::from_mins(1), wait: false };
+        let upgrade = Settings { timeout: Duration::from_mins(2), wait: true };
+        assert_eq!((install_settings(&spec), upgrade_settings(&spec)), (install, upgrade));
+        assert_eq!(upgrade_settings(&release(json!({}), json!({})).spec).timeout, TIMEOUT);
+    }
+}

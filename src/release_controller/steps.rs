@@ -1,0 +1,375 @@
+//! Observe, decide, act: until there is nothing to do now.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::action::Outcome;
+use super::fault::Fault;
+use super::pass::Pass;
+use super::resolve::Inputs;
+use super::storage::snapshot;
+use super::verify::Depth;
+use crate::api::helm::v2::Snapshot;
+use crate::controller::Requeue;
+use crate::helm::storage::StoredRelease;
+use crate::release::history;
+use crate::release::observed::{Action, Desired, Observed, Phase, Revision, Target, Verdict};
+use crate::release::plan::{Decision, UNLOCKED, decide};
+use crate::release::state::{State, determine};
+use crate::release::status;
+
+/// Steps of one pass; more would be a circle, which the frame's backoff slows down.
+const STEPS: usize = 12;
+/// The age of a wait from which it is worth asking pods why.
+const PATIENCE: SignedDuration = SignedDuration::from_millis(800);
+/// The longest pause after a failure that left nothing.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// What a step leads to.
+pub(super) enum Next {
+    /// The pass is over.
+    End(Requeue),
+    /// The objects were looked at.
+    Seen(Verdict),
+    /// Only the status changed.
+    Remembered,
+    /// Helm's storage changed.
+    Changed,
+}
+
+/// A decision that only looks or remembers may rest on the watch cache; any other is made again on
+/// what the API server says now.
+fn may_rest_on_cache(decision: &Decision) -> bool {
+    matches!(decision, Decision::Nothing | Decision::Verify { .. } | Decision::Wait { .. } | Decision::Stall { .. })
+}
+
+impl Pass<'_> {
+    /// Brings the release to what is desired, as far as that goes now.
+    pub async fn release(&mut self, inputs: &Inputs) -> Result<Requeue, Fault> {
+        let target = &inputs.desired.target;
+        if let Some(end) = self.leaving(target).await? {
+            return Ok(end);
+        }
+        let storage = &self.controller.storage;
+        let mut revisions = storage.cached(target);
+        let mut certain = false;
+        let mut verdict = None;
+        for _ in 0..STEPS {
+            let facts = self.observe(inputs, revisions.clone(), verdict.take());
+            let decision = decide(&facts);
+            if !certain && !may_rest_on_cache(&decision) {
+                revisions = storage.newest(target).await?;
+                certain = true;
+                continue;
+            }
+            match self.act(inputs, &facts, decision).await? {
+                Next::End(end) => return Ok(end),
+                Next::Seen(found) => verdict = Some(found),
+                Next::Remembered => {}
+                Next::Changed => {
+                    revisions = storage.newest(target).await?;
+                    certain = true;
+                }
+            }
+        }
+        Ok(Requeue::Backoff { max: LONGEST_PAUSE })
+    }
+
+    fn observe(&self, inputs: &Inputs, revisions: Vec<Revision>, verdict: Option<Verdict>) -> Observed {
+        let previous = history::recorded(&self.status.history).filter(|latest| {
+            let gone = |revision: &Revision| revision.status == Phase::Uninstalled;
+            let known = if latest.target == inputs.desired.target {
+                revisions.clone()
+            } else {
+                self.controller.storage.cached(&latest.target)
+            };
+            known.first().is_some_and(|newest| !gone(newest))
+        });
+        // A request counts until it is handled, which may have been in this very pass.
+        let (forced, reset) = (self.is_forced(), self.is_reset());
+        Observed {
+            record: status::record(&self.status, previous.is_some()),
+            journal: self.controller.journal.entry(&inputs.desired.target),
+            desired: Desired { forced, reset, ..inputs.desired.clone() },
+            revisions,
+            verdict,
+            now: Timestamp::now(),
+        }
+    }
+
+    async fn act(&mut self, inputs: &Inputs, facts: &Observed, decision: Decision) -> Result<Next, Fault> {
+        let target = &inputs.desired.target;
+        match decision {
+            Decision::Nothing => Ok(self.rest(target)),
+            Decision::Release { action, why } if self.ran_helm => {
+                // Whatever the reason: a release is never made twice without a pause.
+                let (namespace, name) = (&target.namespace, &target.name);
+                tracing::warn!(
+                    namespace,
+                    name,
+                    action = action.as_str(),
+                    why,
+                    "the release is not what helm made, pausing"
+                );
+                Ok(Next::End(Requeue::Backoff { max: LONGEST_PAUSE }))
+            }
+            Decision::Release { action, why } => self.run_helm(inputs, facts, action, &why).await,
+            Decision::Record { version } => self.take_record(inputs, version, facts.action_of(version)).await,
+            Decision::Verify { version } => self.verify(inputs, facts, version).await,
+            Decision::Wait { version, again, why } => {
+                let message = format!("Waiting for release {}/{}.v{version}: {why}", target.namespace, target.name);
+                self.editor().progressing(&message);
+                Ok(Next::End(Requeue::After(again)))
+            }
+            Decision::Succeed { version } => self.succeed(inputs, facts, version).await,
+            Decision::Fail { version, why } => self.fail(inputs, version, facts.action_of(version), &why).await,
+            Decision::RecordFailure { version } => self.record_failure(inputs, version, facts.action_of(version)).await,
+            Decision::Discard { version } => self.discard(target, version).await,
+            Decision::Unlock { version } => self.unlock(target, version).await,
+            Decision::AwaitLock { version, until } => Ok(self.await_lock(target, version, until)),
+            Decision::Uninstall { target: old, why } => self.replace(&old, &why).await,
+            Decision::Forget { why } => {
+                tracing::info!(namespace = target.namespace, name = target.name, why, "starting anew");
+                self.editor().forget();
+                Ok(Next::Remembered)
+            }
+            Decision::Stall { action, attempts } => {
+                let message = format!("Failed to {} after {attempts} attempt(s)", action.as_str());
+                self.editor().stalled(status::RETRIES_EXCEEDED, &message);
+                Ok(Next::End(Requeue::OnChange))
+            }
+        }
+    }
+
+    /// What is desired is in force.
+    fn rest(&mut self, target: &Target) -> Next {
+        self.requests_are_handled();
+        self.journal_is_done = true;
+        self.controller.verifier.forget(target);
+        history::truncate(&mut self.status.history);
+        self.editor().in_sync();
+        Next::End(self.at_interval())
+    }
+
+    async fn take_record(&mut self, inputs: &Inputs, version: i64, action: Action) -> Result<Next, Fault> {
+        let target = &inputs.desired.target;
+        let Some(stored) = self.controller.storage.stored(target, version).await? else {
+            return Ok(Next::Changed);
+        };
+        let verifier = &self.controller.verifier;
+        let mut objects = verifier.learn(target, version, stored.manifest()).to_vec();
+        objects.extend(inputs.package.crds.iter().cloned());
+        self.status.inventory = Some(verifier.inventory(target, &objects).await);
+        let mut snapshot = snapshot(&stored, Some(action));
+        // As given to helm: its storage may show an odd number differently.
+        snapshot.config_digest.clone_from(&inputs.desired.config_digest);
+        self.editor().made(snapshot);
+        self.journal_is_done = true;
+        Ok(Next::Remembered)
+    }
+
+    async fn verify(&mut self, inputs: &Inputs, facts: &Observed, version: i64) -> Result<Next, Fault> {
+        let target = &inputs.desired.target;
+        let verifier = &self.controller.verifier;
+        let objects = match verifier.known(target, version) {
+            Some(objects) => objects,
+            None => match self.controller.storage.stored(target, version).await? {
+                Some(stored) => verifier.learn(target, version, stored.manifest()),
+                None => return Ok(Next::Changed),
+            },
+        };
+        let (since, deadline) = match determine(facts) {
+            State::Waiting { since, deadline, .. } => (since, deadline),
+            _ => (facts.now, facts.now),
+        };
+        let depth = if facts.now.duration_since(since) < PATIENCE { Depth::Objects } else { Depth::Pods };
+        let jobs = self.waits_for_jobs(facts.action_of(version));
+        let mut verdict = verifier.verdict(target, &objects, jobs, depth, &inputs.redactor).await?;
+        let ends = matches!(verdict, Verdict::Failed(_)) || facts.now >= deadline;
+        if ends && verdict != Verdict::Healthy {
+            verdict = verifier.verdict(target, &objects, jobs, Depth::Logs, &inputs.redactor).await?;
+        }
+        Ok(Next::Seen(verdict))
+    }
+
+    fn waits_for_jobs(&self, action: Action) -> bool {
+        let spec = &self.object.spec;
+        !match action {
+            Action::Install => spec.install.as_ref().is_some_and(|install| install.disable_wait_for_jobs),
+            Action::Upgrade => spec.upgrade.as_ref().is_some_and(|upgrade| upgrade.disable_wait_for_jobs),
+        }
+    }
+
+    async fn succeed(&mut self, inputs: &Inputs, facts: &Observed, version: i64) -> Result<Next, Fault> {
+        let (target, action) = (&inputs.desired.target, facts.action_of(version));
+        let Some(stored) = self.controller.storage.stored(target, version).await? else {
+            return Ok(Next::Changed);
+        };
+        self.refresh_previous(target, version).await?;
+        let mut snapshot = snapshot(&stored, None);
+        if let Some(known) = self.status.history.iter().find(|known| known.version == version) {
+            snapshot.config_digest.clone_from(&known.config_digest);
+        }
+        let told = Told::of(&snapshot).since(stored_at(facts, version));
+        let message = self.editor().succeeded(snapshot, action);
+        self.tell(status::success_reason(action), &message, &told);
+        self.controller.verifier.forget(target);
+        self.requests_are_handled();
+        Ok(Next::End(self.at_interval()))
+    }
+
+    /// Helm changed the revision before when it made this one: its snapshot follows.
+    async fn refresh_previous(&mut self, target: &Target, version: i64) -> Result<(), Fault> {
+        let before = self.status.history.iter().find(|known| known.version < version && known.status == "deployed");
+        let Some(before) = before.map(|known| known.version) else {
+            return Ok(());
+        };
+        match self.controller.storage.stored(target, before).await? {
+            Some(stored) => history::put(&mut self.status.history, snapshot(&stored, None)),
+            None => self.status.history.retain(|known| known.version != before),
+        }
+        Ok(())
+    }
+
+    async fn fail(&mut self, inputs: &Inputs, version: i64, action: Action, why: &str) -> Result<Next, Fault> {
+        let target = &inputs.desired.target;
+        let description = format!("Release \"{}\" failed: {why}", target.name);
+        let Some(stored) = self.controller.storage.mark_failed(target, version, &description).await? else {
+            return Ok(Next::Changed);
+        };
+        self.controller.verifier.forget(target);
+        self.note_failure(&stored, action, why);
+        Ok(Next::Changed)
+    }
+
+    async fn record_failure(&mut self, inputs: &Inputs, version: i64, action: Action) -> Result<Next, Fault> {
+        let target = &inputs.desired.target;
+        let Some(stored) = self.controller.storage.stored(target, version).await? else {
+            return Ok(Next::Changed);
+        };
+        let said = self.helm_said.take().unwrap_or_else(|| stored.description().to_owned());
+        let why = inputs.redactor.text(&said).into_owned();
+        self.note_failure(&stored, action, &why);
+        self.journal_is_done = true;
+        Ok(Next::Remembered)
+    }
+
+    fn note_failure(&mut self, stored: &StoredRelease, action: Action, why: &str) {
+        let snapshot = snapshot(stored, Some(action));
+        let facts = Told::of(&snapshot);
+        let message = self.editor().failed(snapshot, action, why);
+        self.requests_are_handled();
+        self.warn(status::failure_reason(action), &message, &facts);
+    }
+
+    async fn discard(&mut self, target: &Target, version: i64) -> Result<Next, Fault> {
+        self.controller.storage.discard(target, version).await?;
+        let (namespace, name) = (&target.namespace, &target.name);
+        tracing::info!(namespace, name, version, "removed the half-made revision of an interrupted action");
+        Ok(Next::Changed)
+    }
+
+    async fn unlock(&mut self, target: &Target, version: i64) -> Result<Next, Fault> {
+        let Some(before) = self.controller.storage.stored(target, version).await? else {
+            return Ok(Next::Changed);
+        };
+        let was = before.status().as_str().to_owned();
+        let description = format!("{UNLOCKED} '{was}' state");
+        let Some(stored) = self.controller.storage.break_lock(target, version, &description).await? else {
+            return Ok(Next::Changed);
+        };
+        let snapshot = snapshot(&stored, None);
+        let facts = Told::of(&snapshot);
+        let message = self.editor().unlocked(snapshot, &was);
+        self.warn(status::PENDING_RELEASE, &message, &facts);
+        Ok(Next::Changed)
+    }
+
+    fn await_lock(&mut self, target: &Target, version: i64, until: Timestamp) -> Next {
+        let message = format!(
+            "another helm action holds release {}/{}.v{version}; it counts as gone at {until:.0}",
+            target.namespace, target.name
+        );
+        self.editor().progressing(&message);
+        self.tell_if_new(crate::api::condition::reason::PROGRESSING, &message);
+        let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+        Next::End(Requeue::After(left.max(Duration::from_millis(100))))
+    }
+
+    async fn replace(&mut self, old: &Target, why: &str) -> Result<Next, Fault> {
+        tracing::info!(namespace = old.namespace, name = old.name, why, "uninstalling");
+        match self.uninstall(old).await? {
+            Outcome::Done(message) => {
+                self.editor().uninstalled(&message);
+                Ok(self.leaving(old).await?.map_or(Next::Changed, Next::End))
+            }
+            Outcome::Failed(message) => {
+                self.editor().uninstall_failed(&message);
+                Ok(Next::End(Requeue::Backoff { max: LONGEST_PAUSE }))
+            }
+        }
+    }
+}
+
+/// When a revision was begun.
+fn stored_at(facts: &Observed, version: i64) -> Option<Timestamp> {
+    facts.newest().filter(|newest| newest.version == version).and_then(|newest| newest.last_deployed)
+}
+
+/// What an event and a log line say beside their message.
+pub struct Told {
+    revision: String,
+    token: String,
+    app_version: String,
+    chart: String,
+    elapsed: Option<String>,
+}
+
+impl Told {
+    /// About a revision that was made.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            revision: snapshot.chart_version.clone(),
+            token: snapshot.config_digest.clone(),
+            app_version: snapshot.app_version.clone().unwrap_or_default(),
+            chart: snapshot.chart_name.clone(),
+            elapsed: None,
+        }
+    }
+
+    /// About an attempt that made none.
+    pub fn attempt(desired: &Desired) -> Self {
+        Self {
+            revision: desired.chart_version.clone(),
+            token: desired.config_digest.clone(),
+            app_version: String::new(),
+            chart: desired.chart_name.clone(),
+            elapsed: None,
+        }
+    }
+
+    fn since(mut self, begun: Option<Timestamp>) -> Self {
+        self.elapsed =
+            begun.map(|begun| format!("{:.1}s", Timestamp::now().duration_since(begun).as_secs_f64().max(0.0)));
+        self
+    }
+
+    fn facts(&self) -> Vec<(&str, &str)> {
+        let mut facts = vec![("revision", self.revision.as_str()), ("token", &self.token), ("chart", &self.chart)];
+        facts.extend(Some(("app-version", self.app_version.as_str())).filter(|fact| !fact.1.is_empty()));
+        facts.extend(self.elapsed.as_deref().map(|elapsed| ("elapsed", elapsed)));
+        facts
+    }
+}
+
+impl Pass<'_> {
+    fn tell(&self, reason: &str, message: &str, told: &Told) {
+        self.controller.context.reporter.normal(self.object.as_ref(), reason, message, &told.facts());
+    }
+
+    /// Warns about a failure.
+    pub(super) fn warn(&self, reason: &str, message: &str, told: &Told) {
+        self.controller.context.reporter.warning(self.object.as_ref(), reason, message, &told.facts());
+    }
+}

@@ -1,0 +1,113 @@
+//! What wakes a release besides its own object: its chart, its dependencies, its values, and
+//! helm's storage.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+
+use crate::api::helm::v2::HelmRelease;
+use crate::api::meta::ValuesReferenceKind;
+use crate::api::source::v1::HelmChart;
+use crate::controller::references::{ReferenceChange, ReferenceKind};
+use crate::controller::{Cache, Context, wake};
+use crate::release::dependencies::depends_on;
+use crate::release::observed::Target;
+use crate::release::{chart, name};
+
+/// Where a release lives by its spec.
+pub fn target(object: &HelmRelease) -> Target {
+    let given = object.spec.target_namespace.as_deref().filter(|namespace| !namespace.is_empty());
+    let release_name = object.spec.release_name.as_deref().filter(|name| !name.is_empty());
+    Target {
+        namespace: given.map_or_else(|| object.namespace().unwrap_or_default(), str::to_owned),
+        name: name::release_name(release_name, given, &object.name_any()),
+    }
+}
+
+/// The releases to look at, as something of theirs changes. `storage` names releases whose
+/// records in helm's storage changed.
+pub fn triggers(context: &Context, storage: BoxStream<'static, Target>) -> BoxStream<'static, ObjectRef<HelmRelease>> {
+    let releases = &context.caches.helm_releases;
+    let charts = wake::stream_of(context.caches.helm_charts.changes());
+    let dependencies = wake::stream_of(releases.changes());
+    let references = wake::stream_of(context.references.changes());
+    let (of_charts, of_dependencies, of_references, of_storage) =
+        (releases.clone(), releases.clone(), releases.clone(), releases.clone());
+    stream::select_all([
+        charts.map(move |change| having(&of_charts, |release| uses_chart(release, change.object()))).boxed(),
+        dependencies
+            .map(move |change| {
+                let (namespace, name) = (change.object().namespace().unwrap_or_default(), change.object().name_any());
+                having(&of_dependencies, |release| depends_on(release, &namespace, &name))
+            })
+            .boxed(),
+        references.map(move |change| having(&of_references, |release| refers_to(release, &change))).boxed(),
+        storage.map(move |changed| having(&of_storage, |release| target(release) == changed)).boxed(),
+    ])
+    .flat_map(stream::iter)
+    .boxed()
+}
+
+fn having(releases: &Cache<HelmRelease>, wanted: impl Fn(&HelmRelease) -> bool) -> Vec<ObjectRef<HelmRelease>> {
+    let found = releases.all().into_iter().filter(|release| wanted(release));
+    found.map(|release: Arc<HelmRelease>| ObjectRef::from_obj(release.as_ref())).collect()
+}
+
+fn uses_chart(release: &HelmRelease, chart: &HelmChart) -> bool {
+    let named = chart::reference(release);
+    named.is_some_and(|(namespace, name)| chart.namespace() == Some(namespace) && chart.name_any() == name)
+}
+
+fn refers_to(release: &HelmRelease, change: &ReferenceChange) -> bool {
+    release.namespace().as_deref() == Some(change.namespace.as_str())
+        && release.spec.values_from.iter().any(|reference| {
+            let kind = match reference.kind {
+                ValuesReferenceKind::Secret => ReferenceKind::Secret,
+                ValuesReferenceKind::ConfigMap => ReferenceKind::ConfigMap,
+            };
+            kind == change.kind && reference.name == change.name
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn release(spec: &serde_json::Value) -> HelmRelease {
+        serde_json::from_value(json!({
+            "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+            "metadata": {"name": "ui", "namespace": "apps"}, "spec": spec,
+        }))
+        .expect("a release")
+    }
+
+    #[test]
+    fn a_release_lives_where_its_spec_says() {
+        let lives = |spec: serde_json::Value| {
+            let found = target(&release(&spec));
+            format!("{}/{}", found.namespace, found.name)
+        };
+        assert_eq!(lives(json!({"interval": "1m"})), "apps/ui");
+        assert_eq!(lives(json!({"interval": "1m", "targetNamespace": "web"})), "web/web-ui");
+        assert_eq!(lives(json!({"interval": "1m", "targetNamespace": "web", "releaseName": "x"})), "web/x");
+    }
+
+    #[test]
+    fn a_reference_is_of_its_kind_name_and_namespace() {
+        let release = release(&json!({"interval": "1m", "valuesFrom": [{"kind": "ConfigMap", "name": "account"}]}));
+        let change = |kind, namespace: &str, name: &str| ReferenceChange {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+        };
+        assert!(refers_to(&release, &change(ReferenceKind::ConfigMap, "apps", "account")));
+        assert!(!refers_to(&release, &change(ReferenceKind::Secret, "apps", "account")));
+        assert!(!refers_to(&release, &change(ReferenceKind::ConfigMap, "web", "account")));
+        assert!(!refers_to(&release, &change(ReferenceKind::ConfigMap, "apps", "other")));
+    }
+}
