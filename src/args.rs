@@ -1,0 +1,228 @@
+//! Command line: raw flags in, a validated [`Config`] out.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// GitOps for Helm in one small binary: a commit becomes a healthy release.
+#[derive(Debug, Parser)]
+#[command(name = "fairlead", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator: in a cluster by its service account, outside by KUBECONFIG.
+    Run(Box<RunArgs>),
+    /// Print the custom resource definitions, or write or check them in a directory.
+    Crds(CrdArgs),
+    /// Run a program that ends when this process' parent ends.
+    #[command(name = crate::process::GUARD_SUBCOMMAND, hide = true)]
+    ChildGuard(GuardArgs),
+}
+
+/// Arguments of `fairlead crds`.
+#[derive(Debug, Args)]
+pub struct CrdArgs {
+    /// Write one file per kind into this directory.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "crds", conflicts_with = "check")]
+    pub write: Option<PathBuf>,
+    /// Fail when a file in this directory differs from what would be written.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "crds")]
+    pub check: Option<PathBuf>,
+}
+
+/// Arguments of the hidden child guard.
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// The program and its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub command: Vec<OsString>,
+}
+
+/// A controller group that can be switched on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum ControllerGroup {
+    /// `GitRepository`, `HelmRepository`, `HelmChart` and the other sources.
+    Source,
+    /// `Kustomization`.
+    Kustomize,
+    /// `HelmRelease`.
+    Helm,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For a person at a terminal.
+    Text,
+}
+
+/// Arguments of `fairlead run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Directory for mirrors, artifacts and caches; made when missing, private to the user.
+    #[arg(long, env = "FAIRLEAD_DATA_DIR", default_value = "/var/lib/fairlead", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The helm binary, version 3.18 or newer, 3 or 4.
+    #[arg(long, env = "FAIRLEAD_HELM", default_value = "helm", value_name = "PATH")]
+    pub helm: PathBuf,
+    /// The git binary.
+    #[arg(long, env = "FAIRLEAD_GIT", default_value = "git", value_name = "PATH")]
+    pub git: PathBuf,
+    /// The kustomize binary, for folders that have a kustomization.yaml.
+    #[arg(long, env = "FAIRLEAD_KUSTOMIZE", default_value = "kustomize", value_name = "PATH")]
+    pub kustomize: PathBuf,
+    /// Objects of one kind worked on at the same time, and helm actions at the same time.
+    #[arg(long, env = "FAIRLEAD_CONCURRENT", default_value_t = 4, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrent: u16,
+    /// Address for health, metrics and artifacts.
+    #[arg(long, env = "FAIRLEAD_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Base URL under which other programs reach this operator's artifacts; made of the listen address by default.
+    #[arg(long, env = "FAIRLEAD_ARTIFACT_URL", value_name = "URL")]
+    pub artifact_url: Option<String>,
+    /// Work in this namespace only; in all by default.
+    #[arg(long, env = "FAIRLEAD_WATCH_NAMESPACE", value_name = "NAMESPACE")]
+    pub watch_namespace: Option<String>,
+    /// Controllers to run, all by default.
+    #[arg(long, env = "FAIRLEAD_CONTROLLERS", value_delimiter = ',', value_name = "LIST",
+          default_values_t = [ControllerGroup::Source, ControllerGroup::Kustomize, ControllerGroup::Helm])]
+    pub controllers: Vec<ControllerGroup>,
+    /// How log lines look.
+    #[arg(long, env = "FAIRLEAD_LOG_FORMAT", default_value = "json", value_enum)]
+    pub log_format: LogFormat,
+    /// What is logged: a level (error, warn, info, debug, trace) or filter directives.
+    #[arg(long, env = "FAIRLEAD_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
+    pub log_level: String,
+}
+
+impl std::fmt::Display for ControllerGroup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Kustomize => "kustomize",
+            Self::Helm => "helm",
+        })
+    }
+}
+
+/// What the operator runs with: checked, complete, no further defaults.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Absolute directory for mirrors, artifacts and caches.
+    pub data_dir: PathBuf,
+    /// The helm binary.
+    pub helm: PathBuf,
+    /// The git binary.
+    pub git: PathBuf,
+    /// The kustomize binary.
+    pub kustomize: PathBuf,
+    /// Objects of one kind worked on at the same time.
+    pub concurrent: u16,
+    /// Address for health, metrics and artifacts.
+    pub listen: SocketAddr,
+    /// Base URL of the artifacts, without a trailing slash.
+    pub artifact_url: String,
+    /// The only namespace to work in, if any.
+    pub watch_namespace: Option<String>,
+    /// Controllers to run.
+    pub controllers: BTreeSet<ControllerGroup>,
+}
+
+/// Why the flags cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The data directory cannot be made absolute.
+    #[error("--data-dir {}: {source}", dir.display())]
+    DataDir {
+        /// As given.
+        dir: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The artifact URL is not an http or https one.
+    #[error("--artifact-url {url:?} must start with http:// or https://")]
+    ArtifactUrl {
+        /// As given.
+        url: String,
+    },
+}
+
+impl RunArgs {
+    /// Checks the flags and fills in what follows from others.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        let data_dir = std::path::absolute(&self.data_dir)
+            .map_err(|source| ConfigError::DataDir { dir: self.data_dir.clone(), source })?;
+        let artifact_url = self.artifact_url.clone().unwrap_or_else(|| format!("http://{}", self.listen));
+        if !artifact_url.starts_with("http://") && !artifact_url.starts_with("https://") {
+            return Err(ConfigError::ArtifactUrl { url: artifact_url });
+        }
+        Ok(Config {
+            data_dir,
+            helm: self.helm.clone(),
+            git: self.git.clone(),
+            kustomize: self.kustomize.clone(),
+            concurrent: self.concurrent,
+            listen: self.listen,
+            artifact_url: artifact_url.trim_end_matches('/').to_owned(),
+            watch_namespace: self.watch_namespace.clone(),
+            controllers: self.controllers.iter().copied().collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(args: &[&str]) -> Result<Config, String> {
+        let cli = Cli::try_parse_from([&["fairlead", "run"], args].concat()).map_err(|e| e.to_string())?;
+        let Command::Run(run) = cli.command else { panic!("not run") };
+        run.config().map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn defaults_run_everything() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.controllers.len(), 3);
+        assert_eq!(config.artifact_url, "http://0.0.0.0:9090");
+        assert_eq!(config.concurrent, 4);
+    }
+
+    #[test]
+    fn controllers_are_a_list() {
+        let config = config(&["--controllers", "source,kustomize"]).unwrap();
+        assert!(!config.controllers.contains(&ControllerGroup::Helm));
+    }
+
+    #[test]
+    fn bad_values_name_the_flag() {
+        for (args, needle) in [
+            (["--concurrent", "0"], "--concurrent"),
+            (["--listen", "nowhere"], "--listen"),
+            (["--artifact-url", "ftp://x"], "--artifact-url"),
+            (["--controllers", "nope"], "--controllers"),
+        ] {
+            let error = config(&args).unwrap_err();
+            assert!(error.contains(needle), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_guard_passes_flags_on() {
+        let cli = Cli::try_parse_from(["fairlead", "child-guard", "helm", "upgrade", "--install", "-f", "-"]).unwrap();
+        let Command::ChildGuard(guard) = cli.command else { panic!("not the guard") };
+        assert_eq!(guard.command.len(), 5);
+    }
+}

@@ -1,0 +1,33 @@
+//! Fairlead: GitOps for Helm in one small binary.
+//!
+//! ```text
+//!  git remote            cluster
+//!     │ poll               ▲
+//!     ▼                    │ server-side apply, prune
+//!  source ── Artifact ──► sync ──► HelmRelease, sources, namespaces …
+//!     │                               │ watch
+//!     └── chart Artifact ──────────►  release:  resolve → observe → decide → act → report
+//! ```
+//!
+//! Dependencies point one way: `api` ← pure cores ← I/O modules ← controllers ← `app`.
+
+pub mod api;
+pub mod app;
+pub mod args;
+pub mod controller;
+pub mod crds;
+pub mod git;
+pub mod health;
+pub mod helm;
+pub mod http;
+pub mod kube_ext;
+pub mod metrics;
+pub mod process;
+pub mod redact;
+pub mod release;
+pub mod release_controller;
+pub mod source;
+pub mod sync;
+pub mod telemetry;
+pub mod values;
+pub mod yaml;
