@@ -100,7 +100,7 @@ pub struct ReleaseSummary {
     pub first_deployed: Option<Timestamp>,
     /// When this revision was made.
     pub last_deployed: Option<Timestamp>,
-    /// When it was uninstalled, if it was and its history is kept.
+    /// When its deletion began, if it did.
     pub deleted: Option<Timestamp>,
     /// Helm's words about it.
     pub description: Box<str>,

@@ -136,6 +136,7 @@ impl World {
                 chart_version: world.desired.chart_version.clone(),
                 config_digest: world.stored(),
                 last_deployed: Some(world.now),
+                deleted: None,
                 description: String::new(),
             };
             world.revisions.insert(0, made);

@@ -80,6 +80,8 @@ pub struct Revision {
     pub config_digest: String,
     /// When helm began this revision.
     pub last_deployed: Option<Timestamp>,
+    /// When helm began to delete the release.
+    pub deleted: Option<Timestamp>,
     /// Helm's own words about it.
     pub description: String,
 }

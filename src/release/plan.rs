@@ -117,7 +117,8 @@ pub fn decide(facts: &Observed) -> Decision {
         State::Locked { version, ours: true, .. } => Decision::Discard { version },
         State::Locked { version, until, .. } if facts.now < until => Decision::AwaitLock { version, until },
         State::Locked { version, .. } => Decision::Unlock { version },
-        State::Uninstalling => Decision::Uninstall {
+        State::Uninstalling { version, until } if facts.now < until => Decision::AwaitLock { version, until },
+        State::Uninstalling { .. } => Decision::Uninstall {
             target: facts.desired.target.clone(),
             why: "its deletion was begun and not finished".to_owned(),
         },
@@ -155,7 +156,7 @@ fn leave_previous_target(facts: &Observed) -> Option<Decision> {
 
 fn forced(state: &State) -> Option<Decision> {
     let action = match state {
-        State::Locked { .. } | State::Uninstalling => return None,
+        State::Locked { .. } | State::Uninstalling { .. } => return None,
         State::Absent => Action::Install,
         _ => Action::Upgrade,
     };

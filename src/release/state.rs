@@ -18,8 +18,13 @@ pub enum State {
         /// When an action of somebody else counts as gone.
         until: Timestamp,
     },
-    /// A deletion was begun and not finished.
-    Uninstalling,
+    /// A deletion was begun and is not finished.
+    Uninstalling {
+        /// The newest revision.
+        version: i64,
+        /// When whoever began it counts as gone.
+        until: Timestamp,
+    },
     /// The newest revision failed.
     Failed {
         /// The failed revision.
@@ -62,7 +67,7 @@ pub fn determine(facts: &Observed) -> State {
     match newest.status {
         Phase::Uninstalled => State::Absent,
         Phase::Pending => locked(facts, newest),
-        Phase::Uninstalling => State::Uninstalling,
+        Phase::Uninstalling => State::Uninstalling { version, until: counts_as_gone(facts, newest.deleted) },
         Phase::Failed => State::Failed { version, recorded: is_recorded_as_failed(facts, version) },
         Phase::Superseded => State::OutOfSync { why: format!("the newest revision, {version}, is superseded") },
         Phase::Unknown => {
@@ -76,10 +81,14 @@ pub fn determine(facts: &Observed) -> State {
 }
 
 fn locked(facts: &Observed, newest: &Revision) -> State {
-    let timeout = facts.desired.install.timeout.max(facts.desired.upgrade.timeout);
-    let begun = newest.last_deployed.unwrap_or(Timestamp::MIN);
-    let until = begun.checked_add(timeout).unwrap_or(Timestamp::MAX);
+    let until = counts_as_gone(facts, newest.last_deployed);
     State::Locked { version: newest.version, ours: facts.begun_by_us(newest.version), until }
+}
+
+/// When an action that began then has had all the time that any action on this release may take.
+fn counts_as_gone(facts: &Observed, begun: Option<Timestamp>) -> Timestamp {
+    let timeout = facts.desired.install.timeout.max(facts.desired.upgrade.timeout);
+    begun.unwrap_or(Timestamp::MIN).checked_add(timeout).unwrap_or(Timestamp::MAX)
 }
 
 fn is_recorded_as_failed(facts: &Observed, version: i64) -> bool {

@@ -108,6 +108,7 @@ fn revision(summary: &ReleaseSummary) -> Revision {
         chart_version: summary.chart_version.to_string(),
         config_digest: summary.config_digest.to_string(),
         last_deployed: summary.last_deployed,
+        deleted: summary.deleted,
         description: summary.description.to_string(),
     }
 }

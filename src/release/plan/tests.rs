@@ -35,6 +35,7 @@ pub(in crate::release) fn revision(version: i64, status: Phase, config: &str) ->
         chart_version: "1.0.0".to_owned(),
         config_digest: config.to_owned(),
         last_deployed: Some(at(0)),
+        deleted: None,
         description: String::new(),
     }
 }
@@ -225,10 +226,29 @@ fn a_lock_is_broken_only_when_its_owner_is_gone() {
     assert_eq!(elsewhere, theirs, "the journal of another release");
     assert_eq!(also(|facts| facts.now = at(300)), Decision::Unlock { version: 2 });
     assert_eq!(also(|facts| facts.revisions[0].last_deployed = None), Decision::Unlock { version: 2 });
-    assert_eq!(
-        with(|facts| facts.revisions[0].status = Phase::Uninstalling),
-        Decision::Uninstall { target: desired("a").target, why: "its deletion was begun and not finished".to_owned() }
-    );
+}
+
+#[test]
+fn a_deletion_of_somebody_else_is_finished_only_when_its_owner_is_gone() {
+    let at_once = |facts: &mut Observed| facts.revisions[0].status = Phase::Uninstalling;
+    let begun = |facts: &mut Observed| {
+        at_once(facts);
+        facts.revisions[0].deleted = Some(at(5));
+    };
+    let finish =
+        Decision::Uninstall { target: desired("a").target, why: "its deletion was begun and not finished".to_owned() };
+    assert_eq!(with(begun), Decision::AwaitLock { version: 1, until: at(305) });
+    let late = with(|facts| {
+        begun(facts);
+        facts.now = at(305);
+    });
+    assert_eq!(late, finish);
+    assert_eq!(with(at_once), finish, "nobody knows when it began");
+    let forced = with(|facts| {
+        begun(facts);
+        facts.desired.forced = true;
+    });
+    assert_eq!(forced, Decision::AwaitLock { version: 1, until: at(305) });
 }
 
 #[test]
