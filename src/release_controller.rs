@@ -10,6 +10,7 @@
 //! A helm process holds one of a few slots; waiting for objects holds nothing.
 
 mod action;
+mod cluster;
 mod delete;
 mod fault;
 mod journal;
@@ -25,7 +26,6 @@ mod verify;
 
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
@@ -37,16 +37,13 @@ use crate::api::helm::v2::HelmRelease;
 use crate::controller::{Context, Reconciler, Requeue, run, wake};
 use crate::helm::ReleaseCache;
 use crate::helm::client::{Helm, HelmError, own_kubeconfig};
-use crate::kube_ext::discovery::Resolver;
-use crate::release::observed::Target;
 use crate::source::store::ArtifactStore;
+use cluster::Cluster;
 use journal::Journal;
 pub use journal::JournalError;
 use leaving::Leaving;
 use package::Packages;
 use pass::Pass;
-use storage::Storage;
-use verify::Verifier;
 
 /// Passes that may be under way: most of them wait for an answer of the API server, or for a slot.
 const PASSES: u16 = 64;
@@ -57,8 +54,7 @@ pub struct ReleaseController {
     store: Arc<ArtifactStore>,
     helm: OnceCell<Helm>,
     slots: Arc<Semaphore>,
-    storage: Storage,
-    verifier: Verifier,
+    own: Arc<Cluster>,
     leaving: Leaving,
     journal: Journal,
     packages: Packages,
@@ -73,8 +69,7 @@ impl ReleaseController {
             store,
             helm: OnceCell::new(),
             slots: Arc::new(Semaphore::new(usize::from(context.config.concurrent))),
-            storage: Storage::new(client.clone(), cache),
-            verifier: Verifier::new(client.clone(), Resolver::new(client)),
+            own: Arc::new(Cluster::watched(client, cache)),
             leaving: Leaving::default(),
             journal: Journal::open(&context.config.data_dir.join("journal"))?,
             packages: Packages::default(),
@@ -94,7 +89,7 @@ impl Reconciler for ReleaseController {
     type Object = HelmRelease;
 
     async fn reconcile(&self, object: Arc<HelmRelease>) -> Result<Requeue, kube::Error> {
-        self.storage.ready().await;
+        self.own.storage.ready().await;
         if object.metadata.deletion_timestamp.is_some() {
             if !object.finalizers().iter().any(|known| known == FINALIZER) {
                 return Ok(Requeue::OnChange);
@@ -118,7 +113,6 @@ pub fn start(
 ) -> Result<(), JournalError> {
     let controller = ReleaseController::new(context.clone(), Arc::clone(store), cache.clone())?;
     let storage = wake::stream_of(cache.changes());
-    let storage = storage.map(|key| Target { namespace: key.namespace, name: key.name }).boxed();
     let triggers: BoxStream<'static, ObjectRef<HelmRelease>> = triggers::triggers(context, storage);
     let (context, releases) = (context.clone(), context.caches.helm_releases.clone());
     controllers.spawn(async move {

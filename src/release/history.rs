@@ -46,11 +46,17 @@ pub fn chart(snapshot: &Snapshot) -> String {
     format!("{}@{}", snapshot.chart_name, snapshot.chart_version)
 }
 
-/// The newest snapshot, in as much as decisions need of it.
-pub fn recorded(history: &[Snapshot]) -> Option<Recorded> {
+/// The newest snapshot, in as much as decisions need of it. Snapshots do not say in which cluster
+/// they are, nor in which namespace helm's records of them: the former is the one asked for.
+pub fn recorded(history: &[Snapshot], cluster: &str, storage: &str) -> Option<Recorded> {
     let newest = history.iter().max_by_key(|known| known.version)?;
     Some(Recorded {
-        target: Target { namespace: newest.namespace.clone(), name: newest.name.clone() },
+        target: Target {
+            cluster: cluster.to_owned(),
+            storage: storage.to_owned(),
+            namespace: newest.namespace.clone(),
+            name: newest.name.clone(),
+        },
         version: newest.version,
         failed: newest.status == "failed",
         chart_name: newest.chart_name.clone(),
@@ -126,9 +132,9 @@ pub(in crate::release) mod tests {
 
     #[test]
     fn the_record_is_of_the_newest() {
-        let newest = recorded(&history(&[(1, "superseded"), (2, "failed")])).expect("not empty");
+        let newest = recorded(&history(&[(1, "superseded"), (2, "failed")]), "", "apps").expect("not empty");
         assert_eq!((newest.version, newest.failed, newest.target.name.as_str()), (2, true, "ui"));
-        assert_eq!(recorded(&[]), None);
+        assert_eq!(recorded(&[], "", ""), None);
         assert_eq!((full_name(&snapshot(3, "")), chart(&snapshot(3, ""))), ("apps/ui.v3".into(), "node@1.0.0".into()));
     }
 }

@@ -59,7 +59,11 @@ pub struct Settings {
 /// Where a release lives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target {
-    /// The namespace of the release and of its storage.
+    /// What tells its cluster from others; empty for the operator's own.
+    pub cluster: String,
+    /// The namespace of helm's records of it.
+    pub storage: String,
+    /// The namespace of the release.
     pub namespace: String,
     /// The name that helm knows it by.
     pub name: String,

@@ -139,7 +139,9 @@ fn leave_previous_target(facts: &Observed) -> Option<Decision> {
     let latest = facts.record.latest.as_ref()?;
     let desired = &facts.desired;
     let renamed_chart = desired.reinstall_renamed_chart && latest.chart_name != desired.chart_name;
-    let why = if latest.target.namespace != desired.target.namespace {
+    let why = if latest.target.storage != desired.target.storage {
+        format!("helm's records move from namespace {} to {}", latest.target.storage, desired.target.storage)
+    } else if latest.target.namespace != desired.target.namespace {
         format!("the release moves from namespace {} to {}", latest.target.namespace, desired.target.namespace)
     } else if latest.target.name != desired.target.name {
         format!("release {} takes the place of {}", desired.target.name, latest.target.name)

@@ -10,7 +10,7 @@ use crate::api::meta::Duration;
 use crate::controller::conditions::{self, Truth};
 
 use super::history;
-use super::observed::{Action, Attempt, Desired, Record, Released};
+use super::observed::{Action, Attempt, Desired, Record, Recorded, Released, Target};
 
 /// Reason of `Stalled` when a failed attempt is not repeated.
 pub const RETRIES_EXCEEDED: &str = "RetriesExceeded";
@@ -95,7 +95,7 @@ impl Editor<'_> {
         self.status.last_attempted_values_checksum = None;
         self.status.last_release_revision = 0;
         self.status.last_attempted_release_action = Some(attempted(action));
-        self.status.storage_namespace = Some(desired.target.namespace.clone());
+        self.status.storage_namespace = Some(desired.target.storage.clone());
         self.progressing(&format!("Running '{}' action with timeout of {timeout}", action.as_str()));
     }
 
@@ -106,7 +106,6 @@ impl Editor<'_> {
             history::full_name(&snapshot),
             history::chart(&snapshot)
         );
-        self.status.storage_namespace = Some(snapshot.namespace.clone());
         history::put(&mut self.status.history, snapshot);
         self.set(RELEASED, Truth::Unknown, PROGRESSING, &message);
         self.progressing(&message);
@@ -120,7 +119,6 @@ impl Editor<'_> {
             history::full_name(&snapshot),
             history::chart(&snapshot)
         );
-        self.status.storage_namespace = Some(snapshot.namespace.clone());
         history::put(&mut self.status.history, snapshot);
         history::truncate(&mut self.status.history);
         self.clear_failures();
@@ -146,7 +144,6 @@ impl Editor<'_> {
     pub fn failed(&mut self, snapshot: Snapshot, action: Action, why: &str) -> String {
         let chart = history::chart(&snapshot);
         let message = failure(action, &snapshot.namespace, &snapshot.name, &chart, why);
-        self.status.storage_namespace = Some(snapshot.namespace.clone());
         history::put(&mut self.status.history, snapshot);
         match action {
             Action::Install => self.status.install_failures += 1,
@@ -216,8 +213,15 @@ impl Editor<'_> {
     }
 }
 
+/// The release that the status remembers. Where it does not say where helm's records are, they are
+/// where they are wanted.
+pub fn recorded(status: &HelmReleaseStatus, desired: &Target) -> Option<Recorded> {
+    let storage = status.storage_namespace.as_ref().unwrap_or(&desired.storage);
+    history::recorded(&status.history, &desired.cluster, storage)
+}
+
 /// What the status remembers, as decisions need it.
-pub fn record(status: &HelmReleaseStatus, previous_target_exists: bool) -> Record {
+pub fn record(status: &HelmReleaseStatus, desired: &Target, previous_target_exists: bool) -> Record {
     let attempted = status.last_attempted_config_digest.as_ref().map(|config_digest| Attempt {
         generation: status.last_attempted_generation.unwrap_or_default(),
         chart_version: status.last_attempted_revision.clone().unwrap_or_default(),
@@ -225,7 +229,7 @@ pub fn record(status: &HelmReleaseStatus, previous_target_exists: bool) -> Recor
         action: status.last_attempted_release_action.map(action_of),
     });
     Record {
-        latest: history::recorded(&status.history),
+        latest: recorded(status, desired),
         previous_target_exists,
         released: conditions::get(&status.conditions, RELEASED).map(released),
         attempted,

@@ -72,7 +72,7 @@ impl Pass<'_> {
 
     /// The chart's definitions first, then the release; what went wrong in words.
     async fn make_release(&self, inputs: &Inputs, action: Action) -> Result<(), String> {
-        let (client, policy) = (&self.controller.context.client, self.crds_policy(action));
+        let (client, policy) = (&self.cluster.client, self.crds_policy(action));
         let written = crds::apply(client, &inputs.chart_file, &inputs.values, policy).await;
         let written = written.map_err(|error| error.to_string())?;
         if !written.is_empty() {
@@ -97,7 +97,7 @@ impl Pass<'_> {
 
     /// Helm failed: did it leave a revision? One that it left pending died with it, and counts.
     async fn after_failure(&mut self, inputs: &Inputs, action: Action, base: i64, said: String) -> Result<Next, Fault> {
-        let (storage, target) = (&self.controller.storage, &inputs.desired.target);
+        let (storage, target) = (&self.cluster.storage, &inputs.desired.target);
         let newest = storage.newest(target).await?.into_iter().next().filter(|newest| newest.version > base);
         match newest.map(|newest| (newest.version, newest.status)) {
             None => Ok(self.failed_early(inputs, action, &said)),
@@ -163,7 +163,7 @@ impl Pass<'_> {
                 install.map(|i| i.disable_take_ownership),
                 upgrade.map(|u| u.disable_take_ownership),
             ),
-            server_side: self.controller.storage.is_server_side(&inputs.desired.target),
+            server_side: self.cluster.storage.is_server_side(&inputs.desired.target),
             wait: settings.wait && inputs.package.late_hooks,
             max_history: u32::try_from(max_history).unwrap_or_default(),
         }
@@ -173,15 +173,15 @@ impl Pass<'_> {
     /// is left to [`Pass::leaving`].
     pub async fn uninstall(&mut self, target: &Target) -> Result<Outcome, Fault> {
         let shown = format!("{}/{}", target.namespace, target.name);
-        let Some(newest) = self.controller.storage.newest(target).await?.into_iter().next() else {
+        let Some(newest) = self.cluster.storage.newest(target).await?.into_iter().next() else {
             return Ok(Outcome::Done(format!("Release {shown} was not found, assuming it is uninstalled")));
         };
         let chart = format!("{}@{}", newest.chart_name, newest.chart_version);
         let settings = self.object.spec.uninstall.clone().unwrap_or_default();
         if !settings.disable_wait
-            && let Some(stored) = self.controller.storage.stored(target, newest.version).await?
+            && let Some(stored) = self.cluster.storage.stored(target, newest.version).await?
         {
-            let objects = self.controller.verifier.learn(target, newest.version, stored.manifest());
+            let objects = self.cluster.verifier.learn(target, newest.version, stored.manifest());
             self.controller.leaving.begin(target, objects);
         }
         let Some(_slot) = self.slot().await else {
@@ -201,7 +201,7 @@ impl Pass<'_> {
             Err(error) => Err(error),
         };
         self.controller.context.metrics.helm_action("uninstall", result.is_ok());
-        self.controller.verifier.forget(target);
+        self.cluster.verifier.forget(target);
         let version = newest.version;
         Ok(match result {
             Ok(()) => {

@@ -11,8 +11,8 @@ use super::triggers;
 use crate::api::condition::reason;
 use crate::api::source::v1::HelmChart;
 use crate::controller::Requeue;
-use crate::release::history;
 use crate::release::observed::Target;
+use crate::release::status;
 
 /// The longest pause between attempts to uninstall.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -74,16 +74,15 @@ impl Pass<'_> {
 
     /// The release that this object made; `None` when it never began to.
     fn made(&self) -> Option<Target> {
-        let storage = self.status.storage_namespace.as_ref()?;
-        let recorded = history::recorded(&self.status.history).map(|latest| latest.target);
-        let target = recorded.unwrap_or_else(|| triggers::target(&self.object));
-        // Records that are kept elsewhere belong to an operator that knows how.
-        (target.namespace == *storage).then_some(target)
+        let storage = self.status.storage_namespace.clone()?;
+        let target = triggers::target(&self.object);
+        let recorded = status::recorded(&self.status, &target).map(|latest| latest.target);
+        Some(recorded.unwrap_or(Target { storage, ..target }))
     }
 
     /// Whether only kept history is left, or nothing.
     async fn is_uninstalled(&self, target: &Target) -> Result<bool, Fault> {
-        let newest = self.controller.storage.newest(target).await?;
+        let newest = self.cluster.storage.newest(target).await?;
         let gone = newest.first().is_none_or(|newest| newest.status == crate::release::observed::Phase::Uninstalled);
         Ok(gone)
     }

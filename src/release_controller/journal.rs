@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::release::observed::{Journal as Entry, Target};
+use crate::source::digest::sha256;
 
 /// The open entries, one file each. Kept in memory as well, so that reading costs nothing.
 #[derive(Debug)]
@@ -71,9 +72,11 @@ impl Journal {
         self.locked().get(target).cloned()
     }
 
-    /// Neither part can hold an underscore.
+    /// No part can hold an underscore.
     fn path(&self, target: &Target) -> PathBuf {
-        self.directory.join(format!("{}_{}.json", target.namespace, target.name))
+        let Target { cluster, storage, namespace, name } = target;
+        let elsewhere = if cluster.is_empty() { String::new() } else { format!("_{}", sha256(cluster.as_bytes())) };
+        self.directory.join(format!("{storage}_{namespace}_{name}{elsewhere}.json"))
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<Target, Entry>> {
@@ -89,10 +92,13 @@ mod tests {
     #[test]
     fn an_entry_survives_until_it_ends() {
         let directory = tempfile::tempdir().expect("a directory");
-        let target = Target { namespace: "apps".to_owned(), name: "ui".to_owned() };
+        let [storage, namespace, name] = ["records", "apps", "ui"].map(str::to_owned);
+        let target = Target { cluster: String::new(), storage, namespace, name };
+        let elsewhere = Target { cluster: "apps/secret/prod".to_owned(), ..target.clone() };
         let entry = Entry { target: target.clone(), action: Action::Upgrade, base: 3, config_digest: "a".to_owned() };
         let open = || Journal::open(directory.path()).expect("opens");
         open().begin(entry.clone()).expect("writes");
+        open().begin(Entry { target: elsewhere.clone(), base: 7, ..entry.clone() }).expect("writes");
         std::fs::write(directory.path().join("half.partial"), b"{").expect("writes");
         let journal = open();
         assert_eq!(journal.entry(&target), Some(entry));
@@ -100,5 +106,6 @@ mod tests {
         journal.end(&target).expect("removes");
         journal.end(&target).expect("nothing to do");
         assert_eq!((journal.entry(&target), open().entry(&target)), (None, None));
+        assert_eq!(open().entry(&elsewhere).map(|entry| entry.base), Some(7), "of another cluster");
     }
 }

@@ -46,7 +46,7 @@ impl Pass<'_> {
         let Some((elapsed, objects)) = self.controller.leaving.of(target) else {
             return Ok(None);
         };
-        let remaining = self.controller.verifier.remaining(target, &objects).await?;
+        let remaining = self.cluster.verifier.remaining(target, &objects).await?;
         let uninstall = self.object.spec.uninstall.as_ref();
         let longest = uninstall
             .and_then(|uninstall| uninstall.timeout)

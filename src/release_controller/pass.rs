@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::ReleaseController;
+use super::cluster::Cluster;
 use super::fault::Fault;
 use super::triggers::target;
 use crate::api::condition::READY;
@@ -24,6 +25,8 @@ const STORAGE_UNREADABLE: &str = "StorageUnreadable";
 pub struct Pass<'c> {
     /// What the pass works with.
     pub controller: &'c ReleaseController,
+    /// What speaks to the release's cluster, in the name that the release acts in.
+    pub cluster: Arc<Cluster>,
     /// The object as stored.
     pub object: Arc<HelmRelease>,
     /// The status as it will be stored.
@@ -40,7 +43,8 @@ impl<'c> Pass<'c> {
     /// A pass that has changed nothing yet.
     pub fn new(controller: &'c ReleaseController, object: Arc<HelmRelease>) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        Self { controller, object, status, helm_said: None, ran_helm: false, journal_is_done: false }
+        let cluster = controller.own.clone();
+        Self { controller, cluster, object, status, helm_said: None, ran_helm: false, journal_is_done: false }
     }
 
     /// Looks at the object and does what is due; the status is stored at the end.

@@ -222,8 +222,8 @@ fn refusal(object: &HelmRelease) -> Option<(&'static str, String)> {
     if let Some(reference) = spec.chart_ref.as_ref().filter(|reference| reference.kind != ChartRefKind::HelmChart) {
         return no(&format!("spec.chartRef asks for a chart from {} {}", reference.kind, reference.name));
     }
-    let Target { namespace, name } = triggers::target(object);
-    if let Some(storage) = spec.storage_namespace.as_ref().filter(|storage| **storage != namespace) {
+    let Target { storage, namespace, name, .. } = triggers::target(object);
+    if storage != namespace {
         return no(&format!("spec.storageNamespace asks to keep the records of {namespace}/{name} in {storage}"));
     }
     let kept = object.status.as_ref().and_then(|status| status.storage_namespace.as_ref());

@@ -51,15 +51,14 @@ impl Pass<'_> {
         if let Some(end) = self.leaving(target).await? {
             return Ok(end);
         }
-        let storage = &self.controller.storage;
-        let mut revisions = storage.cached(target);
+        let mut revisions = self.cluster.storage.at_rest(target).await?;
         let mut certain = false;
         let mut verdict = None;
         for _ in 0..STEPS {
-            let facts = self.observe(inputs, revisions.clone(), verdict.take());
+            let facts = self.observe(inputs, revisions.clone(), verdict.take()).await?;
             let decision = decide(&facts);
             if !certain && !may_rest_on_cache(&decision) {
-                revisions = storage.newest(target).await?;
+                revisions = self.cluster.storage.newest(target).await?;
                 certain = true;
                 continue;
             }
@@ -68,7 +67,7 @@ impl Pass<'_> {
                 Next::Seen(found) => verdict = Some(found),
                 Next::Remembered => {}
                 Next::Changed => {
-                    revisions = storage.newest(target).await?;
+                    revisions = self.cluster.storage.newest(target).await?;
                     certain = true;
                 }
             }
@@ -76,26 +75,29 @@ impl Pass<'_> {
         Ok(Requeue::Backoff { max: LONGEST_PAUSE })
     }
 
-    fn observe(&self, inputs: &Inputs, revisions: Vec<Revision>, verdict: Option<Verdict>) -> Observed {
-        let previous = history::recorded(&self.status.history).filter(|latest| {
-            let gone = |revision: &Revision| revision.status == Phase::Uninstalled;
-            let known = if latest.target == inputs.desired.target {
-                revisions.clone()
-            } else {
-                self.controller.storage.cached(&latest.target)
-            };
-            known.first().is_some_and(|newest| !gone(newest))
-        });
+    async fn observe(
+        &self,
+        inputs: &Inputs,
+        revisions: Vec<Revision>,
+        verdict: Option<Verdict>,
+    ) -> Result<Observed, Fault> {
+        let latest = status::recorded(&self.status, &inputs.desired.target).map(|latest| latest.target);
+        let previous = match &latest {
+            Some(target) if *target != inputs.desired.target => self.cluster.storage.at_rest(target).await?,
+            Some(_) => revisions.clone(),
+            None => Vec::new(),
+        };
+        let previous_exists = previous.first().is_some_and(|newest| newest.status != Phase::Uninstalled);
         // A request counts until it is handled, which may have been in this very pass.
         let (forced, reset) = (self.is_forced(), self.is_reset());
-        Observed {
-            record: status::record(&self.status, previous.is_some()),
+        Ok(Observed {
+            record: status::record(&self.status, &inputs.desired.target, previous_exists),
             journal: self.controller.journal.entry(&inputs.desired.target),
             desired: Desired { forced, reset, ..inputs.desired.clone() },
             revisions,
             verdict,
             now: Timestamp::now(),
-        }
+        })
     }
 
     async fn act(&mut self, inputs: &Inputs, facts: &Observed, decision: Decision) -> Result<Next, Fault> {
@@ -146,7 +148,7 @@ impl Pass<'_> {
     fn rest(&mut self, target: &Target) -> Next {
         self.requests_are_handled();
         self.journal_is_done = true;
-        self.controller.verifier.forget(target);
+        self.cluster.verifier.forget(target);
         history::truncate(&mut self.status.history);
         self.editor().in_sync();
         Next::End(self.at_interval())
@@ -154,10 +156,11 @@ impl Pass<'_> {
 
     async fn take_record(&mut self, inputs: &Inputs, version: i64, action: Action) -> Result<Next, Fault> {
         let target = &inputs.desired.target;
-        let Some(stored) = self.controller.storage.stored(target, version).await? else {
+        let Some(stored) = self.cluster.storage.stored(target, version).await? else {
             return Ok(Next::Changed);
         };
-        let verifier = &self.controller.verifier;
+        self.status.storage_namespace = Some(target.storage.clone());
+        let verifier = &self.cluster.verifier;
         let mut objects = verifier.learn(target, version, stored.manifest()).to_vec();
         objects.extend(inputs.package.crds.iter().cloned());
         self.status.inventory = Some(verifier.inventory(target, &objects).await);
@@ -171,10 +174,10 @@ impl Pass<'_> {
 
     async fn verify(&mut self, inputs: &Inputs, facts: &Observed, version: i64) -> Result<Next, Fault> {
         let target = &inputs.desired.target;
-        let verifier = &self.controller.verifier;
+        let verifier = &self.cluster.verifier;
         let objects = match verifier.known(target, version) {
             Some(objects) => objects,
-            None => match self.controller.storage.stored(target, version).await? {
+            None => match self.cluster.storage.stored(target, version).await? {
                 Some(stored) => verifier.learn(target, version, stored.manifest()),
                 None => return Ok(Next::Changed),
             },
@@ -203,7 +206,7 @@ impl Pass<'_> {
 
     async fn succeed(&mut self, inputs: &Inputs, facts: &Observed, version: i64) -> Result<Next, Fault> {
         let (target, action) = (&inputs.desired.target, facts.action_of(version));
-        let Some(stored) = self.controller.storage.stored(target, version).await? else {
+        let Some(stored) = self.cluster.storage.stored(target, version).await? else {
             return Ok(Next::Changed);
         };
         self.refresh_previous(target, version).await?;
@@ -214,7 +217,7 @@ impl Pass<'_> {
         let told = Told::of(&snapshot).since(stored_at(facts, version));
         let message = self.editor().succeeded(snapshot, action);
         self.tell(status::success_reason(action), &message, &told);
-        self.controller.verifier.forget(target);
+        self.cluster.verifier.forget(target);
         self.requests_are_handled();
         Ok(Next::End(self.at_interval()))
     }
@@ -225,7 +228,7 @@ impl Pass<'_> {
         let Some(before) = before.map(|known| known.version) else {
             return Ok(());
         };
-        match self.controller.storage.stored(target, before).await? {
+        match self.cluster.storage.stored(target, before).await? {
             Some(stored) => history::put(&mut self.status.history, snapshot(&stored, None)),
             None => self.status.history.retain(|known| known.version != before),
         }
@@ -235,17 +238,17 @@ impl Pass<'_> {
     async fn fail(&mut self, inputs: &Inputs, version: i64, action: Action, why: &str) -> Result<Next, Fault> {
         let target = &inputs.desired.target;
         let description = format!("Release \"{}\" failed: {why}", target.name);
-        let Some(stored) = self.controller.storage.mark_failed(target, version, &description).await? else {
+        let Some(stored) = self.cluster.storage.mark_failed(target, version, &description).await? else {
             return Ok(Next::Changed);
         };
-        self.controller.verifier.forget(target);
+        self.cluster.verifier.forget(target);
         self.note_failure(&stored, action, why);
         Ok(Next::Changed)
     }
 
     async fn record_failure(&mut self, inputs: &Inputs, version: i64, action: Action) -> Result<Next, Fault> {
         let target = &inputs.desired.target;
-        let Some(stored) = self.controller.storage.stored(target, version).await? else {
+        let Some(stored) = self.cluster.storage.stored(target, version).await? else {
             return Ok(Next::Changed);
         };
         let said = self.helm_said.take().unwrap_or_else(|| stored.description().to_owned());
@@ -264,19 +267,19 @@ impl Pass<'_> {
     }
 
     async fn discard(&mut self, target: &Target, version: i64) -> Result<Next, Fault> {
-        self.controller.storage.discard(target, version).await?;
+        self.cluster.storage.discard(target, version).await?;
         let (namespace, name) = (&target.namespace, &target.name);
         tracing::info!(namespace, name, version, "removed the half-made revision of an interrupted action");
         Ok(Next::Changed)
     }
 
     async fn unlock(&mut self, target: &Target, version: i64) -> Result<Next, Fault> {
-        let Some(before) = self.controller.storage.stored(target, version).await? else {
+        let Some(before) = self.cluster.storage.stored(target, version).await? else {
             return Ok(Next::Changed);
         };
         let was = before.status().as_str().to_owned();
         let description = format!("{UNLOCKED} '{was}' state");
-        let Some(stored) = self.controller.storage.break_lock(target, version, &description).await? else {
+        let Some(stored) = self.cluster.storage.break_lock(target, version, &description).await? else {
             return Ok(Next::Changed);
         };
         let snapshot = snapshot(&stored, None);

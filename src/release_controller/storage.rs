@@ -1,5 +1,8 @@
 //! Helm's storage, as decisions and the history see it.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -11,33 +14,52 @@ use super::fault::Fault;
 use crate::api::helm::v2::Snapshot;
 use crate::helm::summary::summary;
 use crate::helm::{
-    ReleaseCache, ReleaseStatus, ReleaseSummary, Releases, ReleasesError, StoredRelease, observation_digest,
+    ReleaseCache, ReleaseKey, ReleaseStatus, ReleaseSummary, Releases, ReleasesError, StoredRelease, observation_digest,
 };
 use crate::release::history::API_VERSION;
 use crate::release::observed::{Action, Phase, Revision, Target};
 use crate::values::config_digest;
 
-/// Helm's release Secrets: the watch for what rests, the API server for what is acted on.
+/// Helm's release Secrets: the watch for what rests, the API server for what is acted on. Without
+/// a watch, the API server is asked each time.
 pub struct Storage {
     client: Client,
-    cache: ReleaseCache,
+    watched: Option<ReleaseCache>,
+    /// The newest revisions that were read, to read each only once.
+    seen: Mutex<HashMap<ReleaseKey, ReleaseSummary>>,
     releases: Releases,
 }
 
 impl Storage {
     /// The storage behind a watch that somebody else drives.
-    pub fn new(client: Client, cache: ReleaseCache) -> Self {
-        Self { releases: Releases::new(client.clone()), client, cache }
+    pub fn watched(client: Client, cache: ReleaseCache) -> Self {
+        Self { releases: Releases::new(client.clone()), client, watched: Some(cache), seen: Mutex::default() }
     }
 
     /// Waits until the watch knows every release.
     pub async fn ready(&self) {
-        self.cache.ready().await;
+        if let Some(cache) = &self.watched {
+            cache.ready().await;
+        }
     }
 
-    /// The revisions as of the last watch event, newest first.
-    pub fn cached(&self, target: &Target) -> Vec<Revision> {
-        self.cache.get(&target.namespace, &target.name).iter().map(revision).collect()
+    /// The revisions as of the last watch event, newest first; without a watch the newest one as
+    /// of now, alone.
+    pub async fn at_rest(&self, target: &Target) -> Result<Vec<Revision>, Fault> {
+        match &self.watched {
+            Some(cache) => Ok(cache.get(&target.storage, &target.name).iter().map(revision).collect()),
+            None => self.newest(target).await,
+        }
+    }
+
+    /// The revisions that are known without asking, newest first.
+    fn known(&self, target: &Target) -> Vec<ReleaseSummary> {
+        let watched = self.watched.as_ref().map(|cache| cache.get(&target.storage, &target.name)).unwrap_or_default();
+        if watched.is_empty() { self.seen().get(&key(target)).cloned().into_iter().collect() } else { watched }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<ReleaseKey, ReleaseSummary>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest revision as of now, alone.
@@ -51,53 +73,61 @@ impl Storage {
             .filter_map(|secret| Some((version(secret.labels())?, secret)))
             .max_by_key(|found| found.0);
         let Some((version, newest)) = newest else {
+            self.seen().remove(&key(target));
             return Ok(Vec::new());
         };
         let current = newest.resource_version().unwrap_or_default();
-        let cached = self.cache.get(&target.namespace, &target.name);
-        if let Some(known) = cached.iter().find(|known| known.version == version && *known.resource_version == current)
-        {
+        let known = self.known(target);
+        if let Some(known) = known.iter().find(|known| known.version == version && *known.resource_version == current) {
             return Ok(vec![revision(known)]);
         }
         let Some(secret) = self.api(target).get_opt(&newest.name_any()).await? else {
             return Ok(Vec::new());
         };
         let read = summary(&secret).map_err(|source| ReleasesError::Storage {
-            namespace: target.namespace.clone(),
+            namespace: target.storage.clone(),
             secret: newest.name_any(),
             source,
         })?;
-        Ok(vec![revision(&read.1)])
+        let found = vec![revision(&read.1)];
+        if self.watched.is_none() {
+            self.seen().insert(key(target), read.1);
+        }
+        Ok(found)
     }
 
-    /// Whether the newest revision was applied by the API server, as of the last watch event.
+    /// Whether the newest revision was applied by the API server, as of the last look.
     pub fn is_server_side(&self, target: &Target) -> bool {
-        self.cache.get(&target.namespace, &target.name).first().is_some_and(|newest| newest.server_side)
+        self.known(target).first().is_some_and(|newest| newest.server_side)
     }
 
     /// The whole of a revision, if it is there.
     pub async fn stored(&self, target: &Target, version: i64) -> Result<Option<StoredRelease>, Fault> {
-        Ok(self.releases.read(&target.namespace, &target.name, version).await?)
+        Ok(self.releases.read(&target.storage, &target.name, version).await?)
     }
 
     /// Marks a revision failed; `None` when it is gone.
     pub async fn mark_failed(&self, target: &Target, version: i64, why: &str) -> Result<Option<StoredRelease>, Fault> {
-        Ok(self.releases.mark_failed(&target.namespace, &target.name, version, why).await?)
+        Ok(self.releases.mark_failed(&target.storage, &target.name, version, why).await?)
     }
 
     /// Marks a pending revision failed; `None` when it is gone.
     pub async fn break_lock(&self, target: &Target, version: i64, why: &str) -> Result<Option<StoredRelease>, Fault> {
-        Ok(self.releases.break_lock(&target.namespace, &target.name, version, why).await?)
+        Ok(self.releases.break_lock(&target.storage, &target.name, version, why).await?)
     }
 
     /// Removes a revision that is half made; one that is gone is what was wanted.
     pub async fn discard(&self, target: &Target, version: i64) -> Result<(), Fault> {
-        Ok(self.releases.delete(&target.namespace, &target.name, version).await?)
+        Ok(self.releases.delete(&target.storage, &target.name, version).await?)
     }
 
     fn api(&self, target: &Target) -> Api<Secret> {
-        Api::namespaced(self.client.clone(), &target.namespace)
+        Api::namespaced(self.client.clone(), &target.storage)
     }
+}
+
+fn key(target: &Target) -> ReleaseKey {
+    ReleaseKey { namespace: target.storage.clone(), name: target.name.clone() }
 }
 
 fn revision(summary: &ReleaseSummary) -> Revision {

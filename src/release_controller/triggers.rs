@@ -13,6 +13,7 @@ use crate::api::meta::ValuesReferenceKind;
 use crate::api::source::v1::HelmChart;
 use crate::controller::references::{ReferenceChange, ReferenceKind};
 use crate::controller::{Cache, Context, wake};
+use crate::helm::ReleaseKey;
 use crate::release::dependencies::depends_on;
 use crate::release::observed::Target;
 use crate::release::{chart, name};
@@ -21,15 +22,22 @@ use crate::release::{chart, name};
 pub fn target(object: &HelmRelease) -> Target {
     let given = object.spec.target_namespace.as_deref().filter(|namespace| !namespace.is_empty());
     let release_name = object.spec.release_name.as_deref().filter(|name| !name.is_empty());
+    let storage = object.spec.storage_namespace.as_deref().filter(|namespace| !namespace.is_empty());
+    let namespace = given.map_or_else(|| object.namespace().unwrap_or_default(), str::to_owned);
     Target {
-        namespace: given.map_or_else(|| object.namespace().unwrap_or_default(), str::to_owned),
+        cluster: String::new(),
+        storage: storage.map_or_else(|| namespace.clone(), str::to_owned),
+        namespace,
         name: name::release_name(release_name, given, &object.name_any()),
     }
 }
 
 /// The releases to look at, as something of theirs changes. `storage` names releases whose
 /// records in helm's storage changed.
-pub fn triggers(context: &Context, storage: BoxStream<'static, Target>) -> BoxStream<'static, ObjectRef<HelmRelease>> {
+pub fn triggers(
+    context: &Context,
+    storage: BoxStream<'static, ReleaseKey>,
+) -> BoxStream<'static, ObjectRef<HelmRelease>> {
     let releases = &context.caches.helm_releases;
     let charts = wake::stream_of(context.caches.helm_charts.changes());
     let dependencies = wake::stream_of(releases.changes());
@@ -45,7 +53,7 @@ pub fn triggers(context: &Context, storage: BoxStream<'static, Target>) -> BoxSt
             })
             .boxed(),
         references.map(move |change| having(&of_references, |release| refers_to(release, &change))).boxed(),
-        storage.map(move |changed| having(&of_storage, |release| target(release) == changed)).boxed(),
+        storage.map(move |changed| having(&of_storage, |release| is_kept_at(release, &changed))).boxed(),
     ])
     .flat_map(stream::iter)
     .boxed()
@@ -54,6 +62,12 @@ pub fn triggers(context: &Context, storage: BoxStream<'static, Target>) -> BoxSt
 fn having(releases: &Cache<HelmRelease>, wanted: impl Fn(&HelmRelease) -> bool) -> Vec<ObjectRef<HelmRelease>> {
     let found = releases.all().into_iter().filter(|release| wanted(release));
     found.map(|release: Arc<HelmRelease>| ObjectRef::from_obj(release.as_ref())).collect()
+}
+
+/// Whether helm's records of a release are under that key.
+fn is_kept_at(release: &HelmRelease, key: &ReleaseKey) -> bool {
+    let target = target(release);
+    target.cluster.is_empty() && target.storage == key.namespace && target.name == key.name
 }
 
 fn uses_chart(release: &HelmRelease, chart: &HelmChart) -> bool {
@@ -90,11 +104,20 @@ mod tests {
     fn a_release_lives_where_its_spec_says() {
         let lives = |spec: serde_json::Value| {
             let found = target(&release(&spec));
-            format!("{}/{}", found.namespace, found.name)
+            format!("{}/{} in {}", found.namespace, found.name, found.storage)
         };
-        assert_eq!(lives(json!({"interval": "1m"})), "apps/ui");
-        assert_eq!(lives(json!({"interval": "1m", "targetNamespace": "web"})), "web/web-ui");
-        assert_eq!(lives(json!({"interval": "1m", "targetNamespace": "web", "releaseName": "x"})), "web/x");
+        assert_eq!(lives(json!({"interval": "1m"})), "apps/ui in apps");
+        assert_eq!(lives(json!({"interval": "1m", "targetNamespace": "web"})), "web/web-ui in web");
+        assert_eq!(lives(json!({"interval": "1m", "targetNamespace": "web", "releaseName": "x"})), "web/x in web");
+    }
+
+    #[test]
+    fn records_are_found_by_their_own_namespace() {
+        let kept = |spec: serde_json::Value, namespace: &str, name: &str| {
+            is_kept_at(&release(&spec), &ReleaseKey { namespace: namespace.to_owned(), name: name.to_owned() })
+        };
+        assert!(kept(json!({"interval": "1m", "storageNamespace": "records"}), "records", "ui"));
+        assert!(!kept(json!({"interval": "1m", "storageNamespace": "records"}), "records", "other"));
     }
 
     #[test]

@@ -11,10 +11,15 @@ pub(in crate::release) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).expect("in range")
 }
 
+pub(in crate::release) fn target(storage: &str, namespace: &str, name: &str) -> Target {
+    let [storage, namespace, name] = [storage, namespace, name].map(str::to_owned);
+    Target { cluster: String::new(), storage, namespace, name }
+}
+
 pub(in crate::release) fn desired(config: &str) -> Desired {
     let settings = Settings { timeout: Duration::from_mins(5), wait: true };
     Desired {
-        target: Target { namespace: "apps".to_owned(), name: "ui".to_owned() },
+        target: target("apps", "apps", "ui"),
         chart_name: "node".to_owned(),
         chart_version: "1.0.0".to_owned(),
         config_digest: config.to_owned(),
@@ -191,7 +196,8 @@ fn a_renamed_chart_replaces_the_release_unless_told_otherwise() {
 
 #[test]
 fn a_moved_release_leaves_nothing_behind() {
-    let rows: [(&str, Change); 2] = [
+    let rows: [(&str, Change); 3] = [
+        ("helm's records move from namespace apps to records", |facts| facts.desired.target.storage = "records".into()),
         ("the release moves from namespace apps to other", |facts| facts.desired.target.namespace = "other".into()),
         ("release api takes the place of ui", |facts| facts.desired.target.name = "api".into()),
     ];

@@ -44,7 +44,7 @@ fn an_install_tells_its_story() {
             format!("Released=Unknown Progressing: {waiting}"),
         ]
     );
-    let known = record(status, false);
+    let known = record(status, &desired("a").target, false);
     assert_eq!(known.released, Some(Released { done: false, since: at(2) }));
     assert_eq!(known.latest.map(|latest| (latest.version, latest.failed)), Some((1, false)));
     assert_eq!(known.attempted.and_then(|attempt| attempt.action), Some(Action::Install));
@@ -56,7 +56,7 @@ fn an_install_tells_its_story() {
         [format!("Ready=True InstallSucceeded: {message}"), format!("Released=True InstallSucceeded: {message}")]
     );
     assert_eq!(status.observed_generation, Some(2));
-    assert_eq!(record(status, false).released, Some(Released { done: true, since: at(3) }));
+    assert_eq!(record(status, &desired("a").target, false).released, Some(Released { done: true, since: at(3) }));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_failure_counts_and_stalls_with_its_own_message() {
         ]
     );
     assert_eq!((status.failures, status.upgrade_failures, status.install_failures), (1, 1, 0));
-    assert_eq!(record(status, true).latest.map(|latest| latest.failed), Some(true));
+    assert_eq!(record(status, &desired("a").target, true).latest.map(|latest| latest.failed), Some(true));
 
     edit(status, at(3), |on| on.begins(&desired("a"), Action::Upgrade, true, five_minutes()));
     assert_eq!(status.failures, 1, "the same inputs");
