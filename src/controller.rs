@@ -4,6 +4,7 @@
 pub mod cache;
 pub mod conditions;
 pub mod context;
+pub mod dependencies;
 pub mod frame;
 pub mod pace;
 pub mod references;

@@ -7,7 +7,6 @@ use super::helm::v2::{
     ChartRefKind, DriftDetection, DriftDetectionMode, HelmChartTemplateSpec, HelmReleaseSpec, Install, Test, Upgrade,
 };
 use super::kustomize::v1::KustomizationSpec;
-use super::meta::DependencyReference;
 use super::source::v1::{GitRepositorySpec, HelmChartSpec, HelmRepositorySpec};
 
 /// A path in the object and whether it is set.
@@ -98,8 +97,7 @@ pub fn kustomization(spec: &KustomizationSpec) -> Vec<&'static str> {
         timeout: _,
         wait: _,
         source_ref: _,
-        // In parts.
-        depends_on,
+        depends_on: _,
         // Not yet.
         common_metadata,
         decryption,
@@ -120,7 +118,6 @@ pub fn kustomization(spec: &KustomizationSpec) -> Vec<&'static str> {
     } = spec;
     set(&[
         ("spec.commonMetadata", common_metadata.is_some()),
-        ("spec.dependsOn[].readyExpr", any_ready_expr(depends_on)),
         ("spec.decryption", decryption.is_some()),
         ("spec.kubeConfig", kube_config.is_some()),
         ("spec.postBuild", post_build.is_some()),
@@ -152,6 +149,7 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         uninstall: _,
         values_from: _,
         values: _,
+        depends_on: _,
         // Acted on where the release is, refused by the controller elsewhere.
         storage_namespace: _,
         // Nothing to do: no client outlives a helm action, and health follows kstatus.
@@ -159,7 +157,6 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         // In parts.
         chart,
         chart_ref,
-        depends_on,
         drift_detection,
         install,
         upgrade,
@@ -181,7 +178,6 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
     paths.extend(test.as_ref().map(test_action).unwrap_or_default());
     paths.extend(set(&[
         ("spec.chartRef", chart_ref.as_ref().is_some_and(|chart| chart.kind != ChartRefKind::HelmChart)),
-        ("spec.dependsOn[].readyExpr", any_ready_expr(depends_on)),
         ("spec.kubeConfig", kube_config.is_some()),
         ("spec.serviceAccountName", service_account_name.is_some()),
         ("spec.rollback", rollback.is_some()),
@@ -279,10 +275,6 @@ fn test_action(spec: &Test) -> Vec<&'static str> {
     set(&[("spec.test.enable", *enable)])
 }
 
-fn any_ready_expr(depends_on: &[DependencyReference]) -> bool {
-    depends_on.iter().any(|dependency| dependency.ready_expr.is_some())
-}
-
 fn set(fields: &[Field]) -> Vec<&'static str> {
     fields.iter().filter(|(_, set)| *set).map(|(path, _)| *path).collect()
 }
@@ -336,10 +328,11 @@ mod tests {
             "prune": false,
             "sourceRef": {"kind": "Bucket", "name": "b"},
             "dependsOn": [{"name": "a"}, {"name": "b", "readyExpr": "true"}],
+            "healthChecks": [{"kind": "Deployment", "name": "a"}],
             "force": true,
             "postBuild": {"substitute": {"a": "b"}},
         });
-        assert_eq!(kustomization(&spec(folder)), ["spec.dependsOn[].readyExpr", "spec.postBuild", "spec.force"]);
+        assert_eq!(kustomization(&spec(folder)), ["spec.postBuild", "spec.healthChecks", "spec.force"]);
         let release = json!({
             "interval": "1m",
             "chart": {"spec": {"chart": "ui", "sourceRef": source_ref, "verify": verify}},

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use kube::ResourceExt as _;
 
 use crate::api::helm::v2::HelmRelease;
-use crate::controller::conditions;
+use crate::api::meta::DependencyReference;
+use crate::controller::{conditions, dependencies};
 
 /// What `spec.dependsOn` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Dependencies {
     NotReady(String),
     /// They wait for each other: the releases of the circle in order, from this one back to it.
     Cycle(Vec<String>),
+    /// An expression cannot be read, in words; only another spec helps.
+    Invalid(String),
 }
 
 /// Checks the dependencies of a release; `find` gives a release by namespace and name.
@@ -24,13 +27,21 @@ pub fn check<F>(object: &HelmRelease, find: F) -> Dependencies
 where
     F: Fn(&str, &str) -> Option<Arc<HelmRelease>>,
 {
+    if let Some(why) = dependencies::invalid(&object.spec.depends_on) {
+        return Dependencies::Invalid(why);
+    }
     if let Some(cycle) = cycle(object, &find) {
         return Dependencies::Cycle(cycle);
     }
-    let missing = named(object).find_map(|(namespace, name)| match find(&namespace, &name) {
-        None => Some(format!("dependency '{namespace}/{name}' does not exist")),
-        Some(other) if !is_ready(&other) => Some(format!("dependency '{namespace}/{name}' is not ready")),
-        Some(_) => None,
+    let expressions = object.spec.depends_on.iter().map(|dependency| dependency.ready_expr.as_deref());
+    let missing = named(object).zip(expressions).find_map(|((namespace, name), expression)| {
+        let why = match (find(&namespace, &name), expression) {
+            (None, _) => Err("does not exist".to_owned()),
+            (Some(other), Some(expression)) => dependencies::ready_by(expression, object, other.as_ref()),
+            (Some(other), None) if !is_ready(&other) => Err("is not ready".to_owned()),
+            (Some(_), None) => Ok(()),
+        };
+        why.err().map(|why| format!("dependency '{namespace}/{name}' {why}"))
     });
     missing.map_or(Dependencies::Ready, Dependencies::NotReady)
 }
@@ -43,11 +54,20 @@ pub fn depends_on(object: &HelmRelease, namespace: &str, name: &str) -> bool {
 /// Namespace and name of every dependency.
 fn named(object: &HelmRelease) -> impl Iterator<Item = (String, String)> {
     let own = object.namespace().unwrap_or_default();
-    object
-        .spec
-        .depends_on
-        .iter()
-        .map(move |dependency| (dependency.namespace.clone().unwrap_or_else(|| own.clone()), dependency.name.clone()))
+    object.spec.depends_on.iter().map(move |dependency| place(dependency, &own))
+}
+
+fn place(dependency: &DependencyReference, own: &str) -> (String, String) {
+    let namespace = dependency.namespace.clone().filter(|namespace| !namespace.is_empty());
+    (namespace.unwrap_or_else(|| own.to_owned()), dependency.name.clone())
+}
+
+/// Those that have to be ready themselves. An expression may hold for one that is not: it makes
+/// no circle.
+fn awaited(object: &HelmRelease) -> impl Iterator<Item = (String, String)> {
+    let own = object.namespace().unwrap_or_default();
+    let plain = object.spec.depends_on.iter().filter(|dependency| dependency.ready_expr.is_none());
+    plain.map(move |dependency| place(dependency, &own))
 }
 
 fn is_ready(object: &HelmRelease) -> bool {
@@ -63,7 +83,7 @@ where
 {
     let start = (object.namespace().unwrap_or_default(), object.name_any());
     let mut seen = HashSet::new();
-    let mut paths: Vec<Vec<(String, String)>> = named(object).map(|first| vec![first]).collect();
+    let mut paths: Vec<Vec<(String, String)>> = awaited(object).map(|first| vec![first]).collect();
     while let Some(path) = paths.pop() {
         let last = path.last()?;
         if *last == start {
@@ -74,7 +94,7 @@ where
             continue;
         }
         let next = find(&last.0, &last.1);
-        for following in next.iter().flat_map(|found| named(found)) {
+        for following in next.iter().flat_map(|found| awaited(found)) {
             paths.push(path.iter().cloned().chain(std::iter::once(following)).collect());
         }
     }
@@ -128,6 +148,43 @@ mod tests {
         assert_eq!(checked(&all, "lost"), not_ready("dependency 'a/nobody' does not exist"));
         assert_eq!(checked(&all, "early"), not_ready("dependency 'a/old' is not ready"));
         assert!(depends_on(&all[1], "a", "ready") && !depends_on(&all[1], "b", "ready"));
+    }
+
+    #[test]
+    fn a_dependency_may_be_in_another_namespace() {
+        let mut object = release("front", &["back"], false);
+        object.spec.depends_on[0].namespace = Some("b".to_owned());
+        let far = |ready| {
+            move |namespace: &str, name: &str| {
+                (namespace == "b" && name == "back").then(|| Arc::new(release("back", &[], ready)))
+            }
+        };
+        assert_eq!(check(&object, far(true)), Dependencies::Ready);
+        assert_eq!(check(&object, far(false)), Dependencies::NotReady("dependency 'b/back' is not ready".to_owned()));
+        assert!(depends_on(&object, "b", "back") && !depends_on(&object, "a", "back"));
+        object.spec.depends_on[0].namespace = Some(String::new());
+        assert!(depends_on(&object, "a", "back"), "an empty namespace is the own one");
+    }
+
+    #[test]
+    fn an_expression_takes_the_place_of_readiness() {
+        let with = |name: &str, expression: &str| {
+            let mut object = release("self", &[name], false);
+            object.spec.depends_on[0].ready_expr = Some(expression.to_owned());
+            let all = [object, release("none", &[], false), release("back", &["self"], false)];
+            checked(&all, "self")
+        };
+        assert_eq!(with("none", "dep.metadata.name == 'none' && self.metadata.name == 'self'"), Dependencies::Ready);
+        let not_ready = |text: &str| Dependencies::NotReady(format!("dependency 'a/none' is not ready{text}"));
+        assert_eq!(with("none", "dep.metadata.generation == 7"), not_ready(" according to readyExpr eval"));
+        assert_eq!(
+            with("none", "dep.spec.nothing"),
+            not_ready(": its readyExpr gives no result: column 10: no such key: 'nothing'")
+        );
+        assert!(
+            matches!(with("none", "dep."), Dependencies::Invalid(why) if why.contains("spec.dependsOn[0].readyExpr"))
+        );
+        assert_eq!(with("back", "true"), Dependencies::Ready, "an expression makes no circle");
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl Pass<'_> {
                 let message = format!("the dependencies form a circle: {}; remove one of them", names.join(" → "));
                 self.refuse(DEPENDENCY_CYCLE, &message)
             }
+            Dependencies::Invalid(why) => self.refuse(reason::INVALID_CEL_EXPRESSION, &why),
         }
     }
 

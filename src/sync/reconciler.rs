@@ -14,7 +14,7 @@ use crate::api::kustomize::v1::{Kustomization, KustomizationSpec, KustomizationS
 use crate::api::meta::Artifact;
 use crate::api::unsupported;
 use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON, NOT_ACTED_ON};
-use crate::controller::{Context, Reconciler, Requeue, jittered, namespaced_name};
+use crate::controller::{Context, Reconciler, Requeue, dependencies, jittered, namespaced_name};
 use crate::kube_ext::discovery::Resolver;
 use crate::source::store::ArtifactStore;
 use futures::stream::BoxStream;
@@ -68,6 +68,10 @@ impl Reconciler for KustomizationController {
                 fields.join(", ")
             );
             let ending = Ending::Stalled { reason: NOT_ACTED_ON, message };
+            return self.finish(&object, &ending, &Facts::default(), &Told::default()).await;
+        }
+        if let Some(message) = dependencies::invalid(&object.spec.depends_on) {
+            let ending = Ending::Stalled { reason: reason::INVALID_CEL_EXPRESSION, message };
             return self.finish(&object, &ending, &Facts::default(), &Told::default()).await;
         }
         match self.prerequisites(&object) {

@@ -3,7 +3,7 @@
 use crate::api::condition::reason;
 use crate::api::kustomize::v1::{Kustomization, SourceKind};
 use crate::api::meta::Artifact;
-use crate::controller::{Caches, conditions};
+use crate::controller::{Caches, conditions, dependencies as expressions};
 use kube::ResourceExt as _;
 
 /// Identity of a source.
@@ -77,13 +77,20 @@ pub fn dependencies(object: &Kustomization) -> impl Iterator<Item = (String, Str
     })
 }
 
-/// Checks that every dependency is ready, and, when it follows the same source, at this revision.
+/// Checks that every dependency is ready, and, when it follows the same source, at this revision;
+/// or what its expression says instead.
 pub fn check_dependencies(caches: &Caches, object: &Kustomization, revision: &str) -> Result<(), NotYet> {
     let not_ready = |message: String| NotYet { reason: reason::DEPENDENCY_NOT_READY, message };
-    for (namespace, name) in dependencies(object) {
+    let conditions = object.spec.depends_on.iter().map(|dependency| dependency.ready_expr.as_deref());
+    for ((namespace, name), condition) in dependencies(object).zip(conditions) {
         let Some(dependency) = caches.kustomizations.get(&namespace, &name) else {
             return Err(not_ready(format!("dependency '{namespace}/{name}' not found")));
         };
+        if let Some(expression) = condition {
+            let ready = expressions::ready_by(expression, object, dependency.as_ref());
+            ready.map_err(|why| not_ready(format!("dependency '{namespace}/{name}' {why}")))?;
+            continue;
+        }
         if !is_ready(&dependency) {
             return Err(not_ready(format!("dependency '{namespace}/{name}' is not ready")));
         }
