@@ -189,7 +189,11 @@ fn start_controllers(context: &Context, store: &Arc<ArtifactStore>, running: &mu
     if wanted.contains(&ControllerGroup::Helm) {
         let cache = ReleaseCache::default();
         let controllers = &mut running.controllers;
-        release_controller::start(context, store, &cache, controllers).map_err(io::Error::other)?;
+        let server = release_controller::start(context, store, &cache, controllers)?;
+        running.pillars.spawn(async move {
+            server.run().await.map_err(|_| AppError::Ended("the API server for helm"))?;
+            Ok("the API server for helm")
+        });
         let (client, namespace) = (context.client.clone(), context.config.watch_namespace.clone());
         running.pillars.spawn(async move {
             cache.run(client, namespace.as_deref()).await;

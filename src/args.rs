@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::kube_ext::remote::RemoteOptions;
+
 /// GitOps for Helm in one small binary: a commit becomes a healthy release.
 #[derive(Debug, Parser)]
 #[command(name = "fairlead", version, about, max_term_width = 100)]
@@ -95,6 +97,15 @@ pub struct RunArgs {
     /// Work in this namespace only; in all by default.
     #[arg(long, env = "FAIRLEAD_WATCH_NAMESPACE", value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
+    /// Service account that a `HelmRelease` acts as when it names none, in its own namespace.
+    #[arg(long, env = "FAIRLEAD_DEFAULT_SERVICE_ACCOUNT", value_name = "NAME")]
+    pub default_service_account: Option<String>,
+    /// Service account whose token opens another cluster when the `ConfigMap` that describes it names none.
+    #[arg(long, env = "FAIRLEAD_DEFAULT_KUBECONFIG_SERVICE_ACCOUNT", value_name = "NAME")]
+    pub default_kubeconfig_service_account: Option<String>,
+    /// Allow kubeconfigs of other clusters to leave their API server unverified.
+    #[arg(long, env = "FAIRLEAD_INSECURE_KUBECONFIG_TLS")]
+    pub insecure_kubeconfig_tls: bool,
     /// Controllers to run, all by default.
     #[arg(long, env = "FAIRLEAD_CONTROLLERS", value_delimiter = ',', value_name = "LIST",
           default_values_t = [ControllerGroup::Source, ControllerGroup::Kustomize, ControllerGroup::Helm])]
@@ -138,6 +149,10 @@ pub struct Config {
     pub watch_namespace: Option<String>,
     /// Controllers to run.
     pub controllers: BTreeSet<ControllerGroup>,
+    /// Service account that a release acts as when it names none.
+    pub default_service_account: Option<String>,
+    /// How other clusters are reached.
+    pub remote: RemoteOptions,
 }
 
 /// Why the flags cannot be used.
@@ -159,6 +174,11 @@ pub enum ConfigError {
     },
 }
 
+/// An empty text, as a template may set it, counts as none.
+fn given(text: Option<&String>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).cloned()
+}
+
 impl RunArgs {
     /// Checks the flags and fills in what follows from others.
     pub fn config(&self) -> Result<Config, ConfigError> {
@@ -178,6 +198,11 @@ impl RunArgs {
             artifact_url: artifact_url.trim_end_matches('/').to_owned(),
             watch_namespace: self.watch_namespace.clone(),
             controllers: self.controllers.iter().copied().collect(),
+            default_service_account: given(self.default_service_account.as_ref()),
+            remote: RemoteOptions {
+                insecure_tls: self.insecure_kubeconfig_tls,
+                default_account: given(self.default_kubeconfig_service_account.as_ref()),
+            },
         })
     }
 }
@@ -198,6 +223,14 @@ mod tests {
         assert_eq!(config.controllers.len(), 3);
         assert_eq!(config.artifact_url, "http://0.0.0.0:9090");
         assert_eq!(config.concurrent, 4);
+        assert_eq!(config.remote, RemoteOptions::default());
+    }
+
+    #[test]
+    fn an_empty_default_account_is_none() {
+        assert_eq!(config(&["--default-service-account="]).unwrap().default_service_account, None);
+        let named = config(&["--default-service-account=tenant"]).unwrap();
+        assert_eq!(named.default_service_account.as_deref(), Some("tenant"));
     }
 
     #[test]

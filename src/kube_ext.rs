@@ -3,3 +3,4 @@
 pub mod apply;
 pub mod discovery;
 pub mod recorder;
+pub mod remote;

@@ -13,6 +13,7 @@ mod action;
 mod cluster;
 mod delete;
 mod fault;
+mod identity;
 mod journal;
 mod leaving;
 mod package;
@@ -24,6 +25,7 @@ mod storage;
 mod triggers;
 mod verify;
 
+use std::io;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
@@ -37,8 +39,9 @@ use crate::api::helm::v2::HelmRelease;
 use crate::controller::{Context, Reconciler, Requeue, run, wake};
 use crate::helm::ReleaseCache;
 use crate::helm::client::{Helm, HelmError, own_kubeconfig};
+use crate::helm::endpoint::{Endpoint, Server};
 use crate::source::store::ArtifactStore;
-use cluster::Cluster;
+use cluster::Clusters;
 use journal::Journal;
 pub use journal::JournalError;
 use leaving::Leaving;
@@ -54,7 +57,7 @@ pub struct ReleaseController {
     store: Arc<ArtifactStore>,
     helm: OnceCell<Helm>,
     slots: Arc<Semaphore>,
-    own: Arc<Cluster>,
+    clusters: Clusters,
     leaving: Leaving,
     journal: Journal,
     packages: Packages,
@@ -63,13 +66,18 @@ pub struct ReleaseController {
 impl ReleaseController {
     /// A controller over the releases that `cache` watches. The helm binary is looked at when it
     /// is first needed.
-    pub fn new(context: Context, store: Arc<ArtifactStore>, cache: ReleaseCache) -> Result<Self, JournalError> {
+    pub fn new(
+        context: Context,
+        store: Arc<ArtifactStore>,
+        cache: ReleaseCache,
+        endpoint: Endpoint,
+    ) -> Result<Self, JournalError> {
         let client = context.client.clone();
         Ok(Self {
             store,
             helm: OnceCell::new(),
             slots: Arc::new(Semaphore::new(usize::from(context.config.concurrent))),
-            own: Arc::new(Cluster::watched(client, cache)),
+            clusters: Clusters::new(client, cache, endpoint),
             leaving: Leaving::default(),
             journal: Journal::open(&context.config.data_dir.join("journal"))?,
             packages: Packages::default(),
@@ -78,7 +86,7 @@ impl ReleaseController {
     }
 
     /// Helm, of a version that can be used. One that is put right later is found then.
-    async fn helm(&self) -> Result<&Helm, HelmError> {
+    async fn helm_binary(&self) -> Result<&Helm, HelmError> {
         let config = &self.context.config;
         let find = || Helm::new(&config.helm, &config.data_dir, own_kubeconfig(), config.concurrent);
         self.helm.get_or_try_init(find).await
@@ -89,7 +97,7 @@ impl Reconciler for ReleaseController {
     type Object = HelmRelease;
 
     async fn reconcile(&self, object: Arc<HelmRelease>) -> Result<Requeue, kube::Error> {
-        self.own.storage.ready().await;
+        self.clusters.own().storage.ready().await;
         if object.metadata.deletion_timestamp.is_some() {
             if !object.finalizers().iter().any(|known| known == FINALIZER) {
                 return Ok(Requeue::OnChange);
@@ -104,14 +112,17 @@ impl Reconciler for ReleaseController {
     }
 }
 
-/// Starts the controller on the cache of helm's releases, which somebody else drives.
+/// Starts the controller on the cache of helm's releases, which somebody else drives, as somebody
+/// else has to run the server that helm talks to.
 pub fn start(
     context: &Context,
     store: &Arc<ArtifactStore>,
     cache: &ReleaseCache,
     controllers: &mut JoinSet<&'static str>,
-) -> Result<(), JournalError> {
-    let controller = ReleaseController::new(context.clone(), Arc::clone(store), cache.clone())?;
+) -> io::Result<Server> {
+    let (endpoint, server) = Endpoint::open(&context.config.data_dir)?;
+    let controller = ReleaseController::new(context.clone(), Arc::clone(store), cache.clone(), endpoint);
+    let controller = controller.map_err(io::Error::other)?;
     let storage = wake::stream_of(cache.changes());
     let triggers: BoxStream<'static, ObjectRef<HelmRelease>> = triggers::triggers(context, storage);
     let (context, releases) = (context.clone(), context.caches.helm_releases.clone());
@@ -119,5 +130,5 @@ pub fn start(
         run(context, releases, controller, triggers, PASSES).await;
         "the HelmRelease controller"
     });
-    Ok(())
+    Ok(server)
 }

@@ -150,8 +150,9 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         values_from: _,
         values: _,
         depends_on: _,
-        // Acted on where the release is, refused by the controller elsewhere.
         storage_namespace: _,
+        kube_config: _,
+        service_account_name: _,
         // Nothing to do: no client outlives a helm action, and health follows kstatus.
         persistent_client: _,
         // In parts.
@@ -162,8 +163,6 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         upgrade,
         test,
         // Not yet.
-        kube_config,
-        service_account_name,
         rollback,
         common_metadata,
         post_renderers,
@@ -178,8 +177,6 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
     paths.extend(test.as_ref().map(test_action).unwrap_or_default());
     paths.extend(set(&[
         ("spec.chartRef", chart_ref.as_ref().is_some_and(|chart| chart.kind != ChartRefKind::HelmChart)),
-        ("spec.kubeConfig", kube_config.is_some()),
-        ("spec.serviceAccountName", service_account_name.is_some()),
         ("spec.rollback", rollback.is_some()),
         ("spec.commonMetadata", common_metadata.is_some()),
         ("spec.postRenderers", !post_renderers.is_empty()),

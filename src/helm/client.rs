@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
 use super::argv::{self, ChartAction, UninstallAction};
+use super::endpoint::Admission;
 use super::output::{self, Cause};
 use super::version::{self, Version, VersionError};
 use crate::process::{Command, Output, ProcessError};
@@ -72,13 +74,15 @@ pub struct Done {
     pub elapsed: Duration,
 }
 
-/// The helm binary, of a known version, with directories of its own.
+/// The helm binary, of a known version, with directories of its own. Cheap to clone.
+#[derive(Clone)]
 pub struct Helm {
     program: PathBuf,
     version: Version,
     home: PathBuf,
     kubeconfig: Option<PathBuf>,
-    slots: Semaphore,
+    admission: Option<Arc<Admission>>,
+    slots: Arc<Semaphore>,
 }
 
 impl Helm {
@@ -99,10 +103,16 @@ impl Helm {
             .create(&home)
             .map_err(|source| HelmError::Directory { dir: home.clone(), source })?;
         let version = Version { major: 0, minor: 0, patch: 0 };
-        let slots = Semaphore::new(usize::from(concurrent));
-        let mut helm = Self { program: program.to_owned(), version, home, kubeconfig, slots };
+        let slots = Arc::new(Semaphore::new(usize::from(concurrent)));
+        let mut helm = Self { program: program.to_owned(), version, home, kubeconfig, admission: None, slots };
         helm.version = helm.read_version().await?;
         Ok(helm)
+    }
+
+    /// This helm with another access to a cluster, for one action.
+    #[must_use]
+    pub fn admitted(&self, admission: Admission) -> Self {
+        Self { admission: Some(Arc::new(admission)), ..self.clone() }
     }
 
     async fn read_version(&self) -> Result<Version, HelmError> {
@@ -143,7 +153,7 @@ impl Helm {
     }
 
     fn command(&self, args: &[OsString]) -> Command {
-        let mut command = Command::new(&self.program)
+        let command = Command::new(&self.program)
             .args(args)
             .env("HOME", &self.home)
             .env("HELM_CACHE_HOME", self.home.join("cache"))
@@ -152,10 +162,11 @@ impl Helm {
             .env("KUBECACHEDIR", self.home.join("kube"))
             // Measured: a fifth less time for a child that lives for a tenth of a second.
             .env("GOGC", "400");
-        if let Some(kubeconfig) = &self.kubeconfig {
-            command = command.env("KUBECONFIG", kubeconfig);
+        match (&self.admission, &self.kubeconfig) {
+            (Some(admission), _) => command.env("KUBECONFIG", admission.kubeconfig()).redact(admission.secret()),
+            (None, Some(kubeconfig)) => command.env("KUBECONFIG", kubeconfig),
+            (None, None) => command,
         }
-        command
     }
 }
 

@@ -1,7 +1,7 @@
 //! Helm: its actions run as child processes, its releases read and written natively.
 //!
 //! [`argv`], [`output`], [`version`], [`storage`], [`summary`], [`digest`] and [`chart_crds`] are pure;
-//! [`client`] starts the helm binary; [`release_cache`], [`releases`] and [`crds`] talk to the API
+//! [`client`] starts the helm binary, [`endpoint`] is the API server that it sees; [`release_cache`], [`releases`] and [`crds`] talk to the API
 //! server.
 
 pub mod argv;
@@ -9,6 +9,7 @@ pub mod chart_crds;
 pub mod client;
 pub mod crds;
 pub mod digest;
+pub mod endpoint;
 mod go_json;
 pub mod output;
 pub mod release_cache;

@@ -78,7 +78,7 @@ impl Pass<'_> {
         if !written.is_empty() {
             tracing::info!(release = %inputs.desired.target.name, definitions = ?written, "applied the chart's definitions");
         }
-        let helm = self.controller.helm().await.map_err(|error| error.to_string())?;
+        let helm = self.helm(&inputs.desired.target).await.map_err(|error| error.to_string())?;
         let done = helm.release(&self.chart_action(inputs, action), &inputs.values).await;
         done.map(drop).map_err(|error| error.to_string())
     }
@@ -196,7 +196,7 @@ impl Pass<'_> {
             wait: false,
             deletion_propagation: Some(settings.deletion_propagation.as_str().to_owned()),
         };
-        let result = match self.controller.helm().await {
+        let result = match self.helm(target).await {
             Ok(helm) => helm.uninstall(&action).await.map(drop),
             Err(error) => Err(error),
         };

@@ -29,13 +29,23 @@ impl Pass<'_> {
                 self.save().await?;
                 Ok(end)
             }
-            Err(Fault::Api(error)) => Err(error),
-            Err(Fault::Storage(why)) => {
-                self.editor().uninstall_failed(&why);
+            Err(fault) => {
+                let why = match fault {
+                    Fault::Api(error) => self.unreachable(error).await?,
+                    Fault::Storage(why) => why,
+                };
+                let end = self.stays(&why);
                 self.save().await?;
-                Ok(Requeue::Backoff { max: LONGEST_PAUSE })
+                Ok(end)
             }
         }
+    }
+
+    /// The release cannot be taken down now; it is tried again.
+    fn stays(&mut self, why: &str) -> Requeue {
+        self.editor().uninstall_failed(why);
+        self.warn_if_new(reason::UNINSTALL_FAILED, why);
+        Requeue::Backoff { max: LONGEST_PAUSE }
     }
 
     /// `None` when nothing is left to do.
@@ -45,16 +55,16 @@ impl Pass<'_> {
         }
         let target = self.made();
         if let Some(target) = &target {
-            if let Some(end) = self.leaving(target).await? {
+            let reachable = match self.enter_to_leave().await? {
+                Ok(reachable) => reachable,
+                Err(why) => return Ok(Some(self.stays(&why))),
+            };
+            if reachable && let Some(end) = self.leaving(target).await? {
                 return Ok(Some(end));
             }
-            if !self.is_uninstalled(target).await? {
+            if reachable && !self.is_uninstalled(target).await? {
                 match self.uninstall(target).await? {
-                    Outcome::Failed(message) => {
-                        self.editor().uninstall_failed(&message);
-                        self.warn_if_new(reason::UNINSTALL_FAILED, &message);
-                        return Ok(Some(Requeue::Backoff { max: LONGEST_PAUSE }));
-                    }
+                    Outcome::Failed(message) => return Ok(Some(self.stays(&message))),
                     Outcome::Done(message) => {
                         let reporter = &self.controller.context.reporter;
                         reporter.normal(self.object.as_ref(), reason::UNINSTALL_SUCCEEDED, &message, &[]);

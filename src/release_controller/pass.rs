@@ -43,7 +43,7 @@ impl<'c> Pass<'c> {
     /// A pass that has changed nothing yet.
     pub fn new(controller: &'c ReleaseController, object: Arc<HelmRelease>) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        let cluster = controller.own.clone();
+        let cluster = controller.clusters.own().clone();
         Self { controller, cluster, object, status, helm_said: None, ran_helm: false, journal_is_done: false }
     }
 
@@ -53,7 +53,7 @@ impl<'c> Pass<'c> {
         self.note_unsupported();
         let end = match self.work().await {
             Ok(end) => end,
-            Err(Fault::Api(error)) => return Err(error),
+            Err(Fault::Api(error)) => self.state_unknown(error).await?,
             Err(Fault::Storage(why)) => {
                 self.editor().refused(STORAGE_UNREADABLE, &why);
                 self.warn_if_new(STORAGE_UNREADABLE, &why);
@@ -68,9 +68,13 @@ impl<'c> Pass<'c> {
     }
 
     async fn work(&mut self) -> Result<Requeue, Fault> {
-        match self.resolve().await? {
+        let inputs = match self.resolve().await? {
+            ControlFlow::Break(end) => return Ok(end),
+            ControlFlow::Continue(inputs) => inputs,
+        };
+        match self.enter().await? {
             ControlFlow::Break(end) => Ok(end),
-            ControlFlow::Continue(inputs) => self.release(&inputs).await,
+            ControlFlow::Continue(()) => self.release(&inputs).await,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::controller::{Requeue, jittered};
 use crate::redact::Redactor;
 use crate::release::chart;
 use crate::release::dependencies::{self, Dependencies};
-use crate::release::observed::{Desired, Settings, Target};
+use crate::release::observed::{Desired, Settings};
 use crate::values;
 
 /// Field manager of the objects that a release is made of, the same as Flux's.
@@ -30,7 +30,7 @@ const FIELD_MANAGER: &str = "helm-controller";
 const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Reason: the object needs something this operator does not do.
-const UNSUPPORTED: &str = "Unsupported";
+pub(super) const UNSUPPORTED: &str = "Unsupported";
 /// Reason: dependencies form a circle.
 const DEPENDENCY_CYCLE: &str = "DependencyCycle";
 /// Reason: the chart is not there (yet).
@@ -80,14 +80,14 @@ impl Pass<'_> {
         Ok(ControlFlow::Continue(Inputs { desired, chart_file, package, values, redactor }))
     }
 
-    fn refuse<T>(&mut self, why: &str, message: &str) -> ControlFlow<Requeue, T> {
+    pub(super) fn refuse<T>(&mut self, why: &str, message: &str) -> ControlFlow<Requeue, T> {
         self.editor().refused(why, message);
         self.warn_if_new(why, message);
         ControlFlow::Break(Requeue::OnChange)
     }
 
     /// Not there yet: not a failure. The thing itself wakes the release, the pause is a safety net.
-    fn wait_for<T>(&mut self, why: &str, message: &str) -> ControlFlow<Requeue, T> {
+    pub(super) fn wait_for<T>(&mut self, why: &str, message: &str) -> ControlFlow<Requeue, T> {
         self.editor().waits_for(why, message);
         self.tell_if_new(why, message);
         ControlFlow::Break(Requeue::After(jittered(self.interval())))
@@ -156,19 +156,19 @@ impl Pass<'_> {
             Ok(fetched) => fetched,
             Err(error) if error.is_missing() => return Ok(self.wait_for(VALUES_ERROR, &error.to_string())),
             Err(values::FetchError::Api { source, .. }) => return Err(source.into()),
-            Err(error) => return Ok(self.wrong_values(&error.to_string())),
+            Err(error) => return Ok(self.wait_for_another(VALUES_ERROR, &error.to_string())),
         };
         let redactor = sensitive::redactor(&fetched);
         match values::compose(self.object.spec.values.as_ref(), fetched) {
             Ok(values) => Ok(ControlFlow::Continue((values, redactor))),
-            Err(error) => Ok(self.wrong_values(&redactor.text(&error.to_string()))),
+            Err(error) => Ok(self.wait_for_another(VALUES_ERROR, &redactor.text(&error.to_string()))),
         }
     }
 
     /// Only a change of the object or of what it refers to can help.
-    fn wrong_values<T>(&mut self, message: &str) -> ControlFlow<Requeue, T> {
-        self.editor().waits_for(VALUES_ERROR, message);
-        self.warn_if_new(VALUES_ERROR, message);
+    pub(super) fn wait_for_another<T>(&mut self, why: &str, message: &str) -> ControlFlow<Requeue, T> {
+        self.editor().waits_for(why, message);
+        self.warn_if_new(why, message);
         ControlFlow::Break(Requeue::After(jittered(self.interval())))
     }
 
@@ -210,32 +210,12 @@ fn upgrade_settings(spec: &HelmReleaseSpec) -> Settings {
 }
 
 /// What this operator cannot do for the object and must not leave out in silence: to act as
-/// somebody else, elsewhere, or on a chart it cannot fetch.
+/// on a chart it cannot fetch.
 fn refusal(object: &HelmRelease) -> Option<(&'static str, String)> {
     let spec = &object.spec;
     let no = |what: &str| Some((UNSUPPORTED, format!("{what}: not supported by this version, nothing was done")));
-    if spec.kube_config.is_some() {
-        return no("spec.kubeConfig asks for a release in another cluster");
-    }
-    if let Some(account) = &spec.service_account_name {
-        return no(&format!("spec.serviceAccountName asks for a release with the rights of {account}"));
-    }
     if let Some(reference) = spec.chart_ref.as_ref().filter(|reference| reference.kind != ChartRefKind::HelmChart) {
         return no(&format!("spec.chartRef asks for a chart from {} {}", reference.kind, reference.name));
-    }
-    let Target { storage, namespace, name, .. } = triggers::target(object);
-    if storage != namespace {
-        return no(&format!("spec.storageNamespace asks to keep the records of {namespace}/{name} in {storage}"));
-    }
-    let kept = object.status.as_ref().and_then(|status| status.storage_namespace.as_ref());
-    let kept_elsewhere = |kept: &&String| {
-        let latest = object.status.iter().flat_map(|status| &status.history).max_by_key(|known| known.version);
-        latest.is_some_and(|latest| latest.namespace != **kept)
-    };
-    if let Some(storage) = kept.filter(kept_elsewhere) {
-        return no(&format!(
-            "the records of {namespace}/{name} are kept in {storage}, set spec.storageNamespace to {namespace} once they are moved"
-        ));
     }
     None
 }
@@ -263,32 +243,14 @@ mod tests {
         for spec in [
             json!({}),
             json!({"targetNamespace": "web"}),
-            json!({"targetNamespace": "web", "storageNamespace": "web"}),
+            json!({"targetNamespace": "web", "storageNamespace": "records"}),
+            json!({"serviceAccountName": "me", "kubeConfig": {"secretRef": {"name": "k"}}}),
             chart_ref("HelmChart"),
         ] {
             assert_eq!(refused(spec), None);
         }
-        for (spec, begin) in [
-            (json!({"kubeConfig": {"secretRef": {"name": "k"}}}), "spec.kubeConfig asks"),
-            (json!({"serviceAccountName": "me"}), "spec.serviceAccountName asks for a release with the rights of me:"),
-            (json!({"storageNamespace": "web"}), "spec.storageNamespace asks to keep the records of apps/ui in web:"),
-            (chart_ref("OCIRepository"), "spec.chartRef asks for a chart from OCIRepository c:"),
-        ] {
-            assert!(refused(spec).expect("refused").starts_with(begin), "{begin}");
-        }
-    }
-
-    #[test]
-    fn records_that_flux_keeps_elsewhere_are_not_overlooked() {
-        let snapshot = json!({"digest": "sha256:0", "name": "web-ui", "namespace": "web", "version": 1, "status": "deployed",
-            "chartName": "c", "chartVersion": "1", "configDigest": "sha256:0",
-            "firstDeployed": "2026-01-01T00:00:00Z", "lastDeployed": "2026-01-01T00:00:00Z"});
-        let kept = |storage: &str| {
-            let status = json!({"storageNamespace": storage, "history": [snapshot]});
-            refusal(&release(json!({"targetNamespace": "web"}), status)).is_some()
-        };
-        assert!(kept("apps"));
-        assert!(!kept("web"));
+        let begin = "spec.chartRef asks for a chart from OCIRepository c:";
+        assert!(refused(chart_ref("OCIRepository")).expect("refused").starts_with(begin));
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl Storage {
         Self { releases: Releases::new(client.clone()), client, watched: Some(cache), seen: Mutex::default() }
     }
 
+    /// The storage without a watch.
+    pub fn direct(client: Client) -> Self {
+        Self { releases: Releases::new(client.clone()), client, watched: None, seen: Mutex::default() }
+    }
+
     /// Waits until the watch knows every release.
     pub async fn ready(&self) {
         if let Some(cache) = &self.watched {

@@ -9,11 +9,12 @@ use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::api::helm::v2::HelmRelease;
-use crate::api::meta::ValuesReferenceKind;
+use crate::api::meta::{KubeConfigReference, ValuesReference, ValuesReferenceKind};
 use crate::api::source::v1::HelmChart;
 use crate::controller::references::{ReferenceChange, ReferenceKind};
 use crate::controller::{Cache, Context, wake};
 use crate::helm::ReleaseKey;
+use crate::kube_ext::remote;
 use crate::release::dependencies::depends_on;
 use crate::release::observed::Target;
 use crate::release::{chart, name};
@@ -23,11 +24,11 @@ pub fn target(object: &HelmRelease) -> Target {
     let given = object.spec.target_namespace.as_deref().filter(|namespace| !namespace.is_empty());
     let release_name = object.spec.release_name.as_deref().filter(|name| !name.is_empty());
     let storage = object.spec.storage_namespace.as_deref().filter(|namespace| !namespace.is_empty());
-    let namespace = given.map_or_else(|| object.namespace().unwrap_or_default(), str::to_owned);
+    let own = object.namespace().unwrap_or_default();
     Target {
-        cluster: String::new(),
-        storage: storage.map_or_else(|| namespace.clone(), str::to_owned),
-        namespace,
+        cluster: object.spec.kube_config.as_ref().map(|elsewhere| remote::key(&own, elsewhere)).unwrap_or_default(),
+        storage: storage.unwrap_or(&own).to_owned(),
+        namespace: given.unwrap_or(&own).to_owned(),
         name: name::release_name(release_name, given, &object.name_any()),
     }
 }
@@ -76,14 +77,17 @@ fn uses_chart(release: &HelmRelease, chart: &HelmChart) -> bool {
 }
 
 fn refers_to(release: &HelmRelease, change: &ReferenceChange) -> bool {
+    let is_it = |kind, name: &str| kind == change.kind && name == change.name;
+    let value = |reference: &ValuesReference| match reference.kind {
+        ValuesReferenceKind::Secret => is_it(ReferenceKind::Secret, &reference.name),
+        ValuesReferenceKind::ConfigMap => is_it(ReferenceKind::ConfigMap, &reference.name),
+    };
+    let access = |reference: &KubeConfigReference| {
+        reference.secret_ref.as_ref().is_some_and(|secret| is_it(ReferenceKind::Secret, &secret.name))
+            || reference.config_map_ref.as_ref().is_some_and(|map| is_it(ReferenceKind::ConfigMap, &map.name))
+    };
     release.namespace().as_deref() == Some(change.namespace.as_str())
-        && release.spec.values_from.iter().any(|reference| {
-            let kind = match reference.kind {
-                ValuesReferenceKind::Secret => ReferenceKind::Secret,
-                ValuesReferenceKind::ConfigMap => ReferenceKind::ConfigMap,
-            };
-            kind == change.kind && reference.name == change.name
-        })
+        && (release.spec.values_from.iter().any(value) || release.spec.kube_config.as_ref().is_some_and(access))
 }
 
 #[cfg(test)]
@@ -107,15 +111,19 @@ mod tests {
             format!("{}/{} in {}", found.namespace, found.name, found.storage)
         };
         assert_eq!(lives(json!({"interval": "1m"})), "apps/ui in apps");
-        assert_eq!(lives(json!({"interval": "1m", "targetNamespace": "web"})), "web/web-ui in web");
-        assert_eq!(lives(json!({"interval": "1m", "targetNamespace": "web", "releaseName": "x"})), "web/x in web");
+        assert_eq!(lives(json!({"interval": "1m", "targetNamespace": "web"})), "web/web-ui in apps");
+        assert_eq!(lives(json!({"interval": "1m", "targetNamespace": "web", "releaseName": "x"})), "web/x in apps");
     }
 
     #[test]
-    fn records_are_found_by_their_own_namespace() {
+    fn records_are_found_by_their_own_namespace_in_their_own_cluster() {
         let kept = |spec: serde_json::Value, namespace: &str, name: &str| {
             is_kept_at(&release(&spec), &ReleaseKey { namespace: namespace.to_owned(), name: name.to_owned() })
         };
+        assert!(kept(json!({"interval": "1m", "targetNamespace": "web"}), "apps", "web-ui"));
+        assert!(!kept(json!({"interval": "1m", "targetNamespace": "web"}), "web", "web-ui"));
+        let elsewhere = json!({"interval": "1m", "kubeConfig": {"secretRef": {"name": "prod"}}});
+        assert!(!kept(elsewhere, "apps", "ui"));
         assert!(kept(json!({"interval": "1m", "storageNamespace": "records"}), "records", "ui"));
         assert!(!kept(json!({"interval": "1m", "storageNamespace": "records"}), "records", "other"));
     }
@@ -132,5 +140,9 @@ mod tests {
         assert!(!refers_to(&release, &change(ReferenceKind::Secret, "apps", "account")));
         assert!(!refers_to(&release, &change(ReferenceKind::ConfigMap, "web", "account")));
         assert!(!refers_to(&release, &change(ReferenceKind::ConfigMap, "apps", "other")));
+        let elsewhere = self::release(&json!({"interval": "1m", "kubeConfig": {"secretRef": {"name": "prod"}}}));
+        assert!(refers_to(&elsewhere, &change(ReferenceKind::Secret, "apps", "prod")));
+        assert!(!refers_to(&elsewhere, &change(ReferenceKind::ConfigMap, "apps", "prod")));
+        assert!(!refers_to(&elsewhere, &change(ReferenceKind::Secret, "web", "prod")));
     }
 }

@@ -160,8 +160,10 @@ async fn dependencies_are_waited_for_and_circles_are_spelled_out() {
 async fn what_is_not_supported_is_refused_or_noted() {
     let world = World::new("refuse").await;
     let _operator = world.started(Helm::V4).await;
-    world.apply(&world.release("account", &json!({"serviceAccountName": "somebody"})));
-    let object = world.says("account", "Stalled", "True", "spec.serviceAccountName").await;
+    let mut elsewhere = world.release("oci", &json!({"chartRef": {"kind": "OCIRepository", "name": "charts"}}));
+    elsewhere["spec"].as_object_mut().expect("an object").remove("chart");
+    world.apply(&elsewhere);
+    let object = world.says("oci", "Stalled", "True", "spec.chartRef").await;
     assert!(is(&object, "Ready", "False"));
     world.apply(&world.release("noted", &json!({"test": {"enable": true}})));
     let object = world.ready("noted", 1).await;

@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod failure;
+mod identity;
 mod lifecycle;
 mod survival;
 mod world;

@@ -1,0 +1,141 @@
+//! A pass takes up the identity of its release, and says what the API server then refused.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{Api, ResourceExt as _};
+
+use super::cluster::{IdentityError, account};
+use super::fault::Fault;
+use super::pass::Pass;
+use super::resolve::{Step, UNSUPPORTED};
+use crate::api::condition::reason;
+use crate::controller::Requeue;
+use crate::helm::client::{Helm, HelmError};
+use crate::kube_ext::remote::RemoteError;
+use crate::release::observed::Target;
+
+/// Reason: the release cannot act as it asks to.
+const REST_CLIENT_ERROR: &str = "RESTClientError";
+/// The longest pause before the API server is asked again that refused: rights wake nobody.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+impl Pass<'_> {
+    /// From here on the pass speaks to the release's cluster, in the name that the release asks
+    /// for.
+    pub async fn enter(&mut self) -> Step<()> {
+        let controller = self.controller;
+        match controller.clusters.of(&controller.context, &self.object).await {
+            Ok(cluster) => {
+                self.cluster = cluster;
+                Ok(ControlFlow::Continue(()))
+            }
+            Err(IdentityError::Remote(RemoteError::Api { source, .. })) => Err(Fault::Api(*source)),
+            Err(error @ IdentityError::Remote(RemoteError::Unsupported { .. })) => {
+                Ok(self.refuse(UNSUPPORTED, &error.to_string()))
+            }
+            Err(error @ IdentityError::Remote(RemoteError::Missing(_))) => {
+                Ok(self.wait_for(REST_CLIENT_ERROR, &format!("{error}; waiting for it")))
+            }
+            Err(error) => Ok(self.wait_for_another(REST_CLIENT_ERROR, &error.to_string())),
+        }
+    }
+
+    /// As [`Self::enter`], to take the release down: false when nothing can or need be done,
+    /// because what the release acted by is gone.
+    pub async fn enter_to_leave(&mut self) -> Result<Result<bool, String>, Fault> {
+        let controller = self.controller;
+        let (namespace, name) = crate::controller::namespaced_name(self.object.as_ref());
+        match controller.clusters.of(&controller.context, &self.object).await {
+            Ok(cluster) => self.cluster = cluster,
+            Err(IdentityError::Remote(RemoteError::Api { source, .. })) => return Err(Fault::Api(*source)),
+            Err(error @ IdentityError::Remote(RemoteError::Missing(_))) => {
+                tracing::warn!(namespace, name, %error, "the release is left as it is");
+                return Ok(Ok(false));
+            }
+            Err(error @ IdentityError::Remote(_)) => {
+                return Ok(Err(format!("{error}; delete it to leave the release as it is")));
+            }
+            Err(error) => return Ok(Err(error.to_string())),
+        }
+        if let Some(account) = self.missing_account().await? {
+            tracing::warn!(namespace, name, account, "its service account is gone: the release is left as it is");
+            return Ok(Ok(false));
+        }
+        Ok(Ok(true))
+    }
+
+    /// The service account that the release acts as, if this cluster should have it and has not.
+    async fn missing_account(&self) -> Result<Option<String>, kube::Error> {
+        let context = &self.controller.context;
+        let named = account(&self.object, context.config.default_service_account.as_deref());
+        let (None, Ok(Some(name))) = (&self.object.spec.kube_config, named) else {
+            return Ok(None);
+        };
+        let namespace = self.object.namespace().unwrap_or_default();
+        let accounts = Api::<ServiceAccount>::namespaced(context.client.clone(), &namespace);
+        let found = accounts.get_metadata_opt(name).await?;
+        Ok(found.is_none().then(|| format!("{namespace}/{name}")))
+    }
+
+    /// Helm, for one action on a release, with the identity of this pass.
+    pub async fn helm(&self, target: &Target) -> Result<Helm, HelmError> {
+        let helm = self.controller.helm_binary().await?;
+        match self.controller.clusters.admit(&self.cluster, target) {
+            Ok(None) => Ok(helm.clone()),
+            Ok(Some(admission)) => Ok(helm.admitted(admission)),
+            Err(source) => Err(HelmError::Directory { dir: self.controller.context.config.data_dir.clone(), source }),
+        }
+    }
+
+    /// What to say about an error of the API server, for a person who can do something about it;
+    /// the error itself where only time helps, which the frame then waits for.
+    pub async fn explained(&self, error: kube::Error) -> Result<String, kube::Error> {
+        let forbidden = matches!(&error, kube::Error::Api(status) if status.is_forbidden());
+        let passing = matches!(&error, kube::Error::Api(status) if status.is_conflict() || status.is_not_found());
+        if passing || (self.cluster.identity.is_own() && !forbidden) {
+            return Err(error);
+        }
+        let words = match &error {
+            kube::Error::Api(status) => status.message.clone(),
+            error => innermost(error),
+        };
+        let Some(elsewhere) = &self.cluster.identity.elsewhere else {
+            return Ok(match self.missing_account().await {
+                Ok(Some(account)) => format!("service account {account} does not exist: {words}"),
+                _ => words,
+            });
+        };
+        Ok(format!("the cluster of {} says: {words}", elsewhere.place))
+    }
+
+    /// As [`Self::explained`], for a release that is to be taken down.
+    pub async fn unreachable(&self, error: kube::Error) -> Result<String, kube::Error> {
+        let answered = matches!(error, kube::Error::Api(_));
+        let why = self.explained(error).await?;
+        Ok(match &self.cluster.identity.elsewhere {
+            Some(elsewhere) if !answered => {
+                format!("{why}; if that cluster is gone for good, delete {} to let the release go", elsewhere.place)
+            }
+            _ => why,
+        })
+    }
+
+    /// Puts an error of the release's cluster on the status.
+    pub async fn state_unknown(&mut self, error: kube::Error) -> Result<Requeue, kube::Error> {
+        let message = format!("Could not determine release state: {}", self.explained(error).await?);
+        self.editor().waits_for(reason::STATE_ERROR, &message);
+        self.warn_if_new(reason::STATE_ERROR, &message);
+        Ok(Requeue::Backoff { max: LONGEST_PAUSE })
+    }
+}
+
+/// The cause that says most.
+fn innermost(error: &kube::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

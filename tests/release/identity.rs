@@ -1,0 +1,270 @@
+//! In whose name, in which cluster, and where helm's records of it are.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fairlead_testbench::{Helm, Operator, TestBench, User, wait_for};
+use serde_json::{Value, json};
+
+use crate::world::{PATIENCE, World, is, message, reason};
+
+/// What the chart `nodejs` needs of its account, without helm's records.
+fn objects() -> Value {
+    json!([
+        {"apiGroups": [""], "resources": ["services", "serviceaccounts"], "verbs": ["*"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["*"]},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["ingresses"], "verbs": ["*"]},
+    ])
+}
+
+fn records() -> Value {
+    json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "create", "update", "delete"]}])
+}
+
+/// A role in the namespace for the account `deployer`.
+fn grant(world: &World, name: &str, rules: &Value) {
+    let subject = json!({"kind": "ServiceAccount", "name": "deployer", "namespace": world.namespace});
+    let api = "rbac.authorization.k8s.io";
+    let version = format!("{api}/v1");
+    world.apply(&json!({"apiVersion": version, "kind": "Role", "metadata": {"name": name}, "rules": rules}));
+    world.apply(&json!({"apiVersion": version, "kind": "RoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": api, "kind": "Role", "name": name}, "subjects": [subject]}));
+}
+
+fn account(world: &World) {
+    world.apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer"}}));
+}
+
+fn get_in(bench: &TestBench, namespace: &str, kind: &str, name: &str) -> Option<Value> {
+    let found = bench.try_kubectl(&["get", kind, name, "--namespace", namespace, "--output=json"]);
+    found.ok().map(|text| serde_json::from_str(&text).expect("kubectl prints JSON"))
+}
+
+/// Names of helm's records in a namespace.
+fn records_in(bench: &TestBench, namespace: &str) -> Vec<String> {
+    let args = ["get", "secrets", "--selector=owner=helm", "--namespace", namespace, "--output=name"];
+    bench.kubectl(&args).lines().map(|line| line.trim_start_matches("secret/").to_owned()).collect()
+}
+
+async fn acts_as_its_account(helm: Helm, prefix: &str) {
+    let world = World::new(prefix).await;
+    let operator = world.started(helm).await;
+    let (namespace, spec) = (&world.namespace, json!({"serviceAccountName": "deployer", "values": {"port": 3001}}));
+    world.apply(&world.release("ui", &spec));
+    let nobody = format!("service account {namespace}/deployer does not exist");
+    let object = world.says("ui", "Ready", "False", &nobody).await;
+    assert_eq!(reason(&object, "Ready"), "StateError");
+
+    // Without a right to helm's records the right that is missing is named.
+    account(&world);
+    let user = format!("system:serviceaccount:{namespace}:deployer");
+    let object = world.says("ui", "Ready", "False", "is forbidden").await;
+    for words in [user.as_str(), "\"secrets\"", "list", namespace] {
+        assert!(message(&object, "Ready").contains(words), "{words}: {object}");
+    }
+
+    // Without a right to the objects it is helm that has no more than the account.
+    grant(&world, "records", &records());
+    world.annotate("ui", "reconcile.fluxcd.io/requestedAt=records");
+    let object = world.says("ui", "Ready", "False", "Helm install failed").await;
+    for words in [user.as_str(), "forbidden"] {
+        assert!(message(&object, "Ready").contains(words), "{words}: {object}");
+    }
+
+    grant(&world, "objects", &objects());
+    world.apply(&world.release("ui", &json!({"serviceAccountName": "deployer", "values": {"port": 3002}})));
+    world.until("ui", "becomes ready", |object| is(object, "Ready", "True")).await;
+    assert_eq!(world.port("ui"), 3002);
+    world.apply(&world.release("ui", &json!({"serviceAccountName": "deployer", "values": {"port": 3003}})));
+    world.until("ui", "is upgraded", |_| world.port("ui") == 3003).await;
+    world
+        .until("ui", "becomes ready", |object| {
+            is(object, "Ready", "True") && object["status"]["observedGeneration"] == object["metadata"]["generation"]
+        })
+        .await;
+    let access = std::fs::read_dir(operator.data_dir().join("access")).expect("the folder is there");
+    assert_eq!(access.count(), 0, "an access outlives its action");
+    world.delete("helmrelease", "ui");
+    world.gone("helmrelease", "ui").await;
+    assert!(world.get("deployment", "ui").is_none());
+    assert!(records_in(world.bench, namespace).is_empty());
+}
+
+#[tokio::test]
+async fn a_release_has_the_rights_of_its_account_and_no_others_with_helm_3() {
+    acts_as_its_account(Helm::V3, "account3").await;
+}
+
+#[tokio::test]
+async fn a_release_has_the_rights_of_its_account_and_no_others_with_helm_4() {
+    acts_as_its_account(Helm::V4, "account4").await;
+}
+
+#[tokio::test]
+async fn the_default_account_is_for_those_that_name_none() {
+    let world = World::new("default").await;
+    let _operator = world.operator().args(["--default-service-account=deployer"]).start().await;
+    account(&world);
+    world.apply(&world.release("ui", &json!({})));
+    world.says("ui", "Ready", "False", &format!("system:serviceaccount:{}:deployer", world.namespace)).await;
+    grant(&world, "records", &records());
+    grant(&world, "objects", &objects());
+    world.annotate("ui", "reconcile.fluxcd.io/requestedAt=now");
+    world.ready("ui", 1).await;
+    // An account that is gone leaves nobody who could take the release down.
+    world.delete("serviceaccount", "deployer");
+    world.gone("serviceaccount", "deployer").await;
+    world.delete("helmrelease", "ui");
+    world.gone("helmrelease", "ui").await;
+    assert!(world.get("deployment", "ui").is_some());
+    assert!(world.get("helmchart", &format!("{}-ui", world.namespace)).is_none());
+}
+
+async fn keeps_records_elsewhere(helm: Helm, prefix: &str) {
+    let world = World::new(prefix).await;
+    let (bench, own) = (world.bench, &world.namespace);
+    let (web, other) = (bench.namespace("web").await, bench.namespace("records").await);
+    let operator = world.started(helm).await;
+    let spec = json!({"targetNamespace": web, "releaseName": "ui", "values": {"port": 3001}});
+    world.apply(&world.release("ui", &spec));
+    let object = world.ready("ui", 1).await;
+    assert_eq!(object["status"]["storageNamespace"], *own);
+    assert_eq!(object["status"]["history"][0]["namespace"], web);
+    assert!(get_in(bench, &web, "deployment", "ui").is_some());
+    assert_eq!(records_in(bench, own), ["sh.helm.release.v1.ui.v1"]);
+    assert!(records_in(bench, &web).is_empty());
+
+    // Found again by an object that knows nothing of it, and left as it is.
+    world.apply(&world.release("ui", &json!({"suspend": true})));
+    world.delete("helmrelease", "ui");
+    world.gone("helmrelease", "ui").await;
+    world.apply(&world.release("ui", &spec));
+    world.ready("ui", 1).await;
+    let runs = || operator.log_lines().iter().filter(|line| line["message"] == "running helm").count();
+    assert_eq!(runs(), 1, "nothing had to be done");
+    let upgraded = json!({"targetNamespace": web, "releaseName": "ui", "values": {"port": 3002}});
+    world.apply(&world.release("ui", &upgraded));
+    world.ready("ui", 2).await;
+    assert_eq!(records_in(bench, own), ["sh.helm.release.v1.ui.v1", "sh.helm.release.v1.ui.v2"]);
+
+    // As in Flux, records do not move: the release is made anew.
+    let moved = json!({"targetNamespace": web, "releaseName": "ui", "storageNamespace": other});
+    world.apply(&world.release("ui", &moved));
+    let object = world.ready("ui", 1).await;
+    assert_eq!(object["status"]["storageNamespace"], other);
+    assert_eq!(records_in(bench, &other), ["sh.helm.release.v1.ui.v1"]);
+    assert!(records_in(bench, own).is_empty() && records_in(bench, &web).is_empty());
+    world.delete("helmrelease", "ui");
+    world.gone("helmrelease", "ui").await;
+    assert!(records_in(bench, &other).is_empty() && get_in(bench, &web, "deployment", "ui").is_none());
+}
+
+#[tokio::test]
+async fn records_are_kept_and_found_where_flux_keeps_them_with_helm_3() {
+    keeps_records_elsewhere(Helm::V3, "records3").await;
+}
+
+#[tokio::test]
+async fn records_are_kept_and_found_where_flux_keeps_them_with_helm_4() {
+    keeps_records_elsewhere(Helm::V4, "records4").await;
+}
+
+fn kubeconfig_secret(world: &World, kubeconfig: &str) {
+    world.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "prod"},
+        "data": {"value": STANDARD.encode(kubeconfig)}}));
+}
+
+async fn lives_in_another_cluster(helm: Helm, prefix: &str) {
+    let world = World::new(prefix).await;
+    let remote = TestBench::start().await;
+    remote.create_namespace(&world.namespace).await;
+    let operator = world.started(helm).await;
+    let namespace = world.namespace.clone();
+    let spec = |port: i64| json!({"kubeConfig": {"secretRef": {"name": "prod"}}, "values": {"port": port}});
+    world.apply(&world.release("ui", &spec(3001)));
+    let missing = format!("KubeConfig Secret {namespace}/prod does not exist");
+    let object = world.says("ui", "Ready", "False", &missing).await;
+    assert_eq!(reason(&object, "Ready"), "RESTClientError");
+
+    let kubeconfig = std::fs::read_to_string(remote.kubeconfig()).expect("reads");
+    let mut program: Value = serde_json::from_str(&kubeconfig).expect("JSON");
+    program["users"][0]["user"] = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "true"}});
+    kubeconfig_secret(&world, &program.to_string());
+    world.says("ui", "Ready", "False", "asks to run a program").await;
+
+    kubeconfig_secret(&world, &kubeconfig);
+    let seen = std::cell::RefCell::new(Vec::new());
+    wait_for("the release to be ready", PATIENCE, || async {
+        seen.borrow_mut().extend(operator.children().into_iter().map(|(_, line)| line));
+        let object = world.get("helmrelease", "ui").ok_or("none")?;
+        if is(&object, "Ready", "True") { Ok(()) } else { Err(object["status"].to_string()) }
+    })
+    .await;
+    assert!(get_in(&remote, &namespace, "deployment", "ui").is_some());
+    assert_eq!(records_in(&remote, &namespace), ["sh.helm.release.v1.ui.v1"]);
+    assert!(world.get("deployment", "ui").is_none() && records_in(world.bench, &namespace).is_empty());
+    world.apply(&world.release("ui", &spec(3002)));
+    world.ready("ui", 2).await;
+    is_shown_nowhere(&world, &operator, &User::Admin.token(), &seen.borrow());
+
+    world.delete("helmrelease", "ui");
+    world.gone("helmrelease", "ui").await;
+    assert!(get_in(&remote, &namespace, "deployment", "ui").is_none());
+
+    // A cluster that is gone for good, with the Secret that led there.
+    world.apply(&world.release("ui", &spec(3001)));
+    world.ready("ui", 1).await;
+    drop(remote);
+    world.delete("helmrelease", "ui");
+    world.says("ui", "Ready", "False", &format!("delete Secret {namespace}/prod to let the release go")).await;
+    world.delete("secret", "prod");
+    world.gone("helmrelease", "ui").await;
+}
+
+#[tokio::test]
+async fn a_release_lives_in_another_cluster_with_helm_3() {
+    lives_in_another_cluster(Helm::V3, "remote3").await;
+}
+
+#[tokio::test]
+async fn a_release_lives_in_another_cluster_with_helm_4() {
+    lives_in_another_cluster(Helm::V4, "remote4").await;
+}
+
+fn is_shown_nowhere(world: &World, operator: &Operator, secret: &str, arguments: &[String]) {
+    let kinds = "helmreleases,helmcharts,events";
+    let objects = world.bench.kubectl(&["get", kinds, "--namespace", &world.namespace, "--output=json"]);
+    for (place, text) in [("log", operator.log()), ("objects", objects), ("arguments", arguments.join("\n"))] {
+        assert!(!text.contains(secret), "the token shows in {place}");
+    }
+    for entry in crate::survival::walk(&operator.data_dir()) {
+        let bytes = std::fs::read(&entry).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&bytes).contains(secret), "the token is in {}", entry.display());
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_trusts_our_tokens_needs_no_secret() {
+    let world = World::new("workload").await;
+    let _operator = world.operator().start().await;
+    let (namespace, bench) = (&world.namespace, world.bench);
+    let config_map = |provider: &str, authority: &str| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "prod"}, "data": {
+            "provider": provider, "address": bench.server(), "ca.crt": authority, "serviceAccountName": "deployer",
+            "audiences": "https://kubernetes.default.svc",
+        }})
+    };
+    world.apply(&config_map("aws", ""));
+    world.apply(&world.release("ui", &json!({"kubeConfig": {"configMapRef": {"name": "prod"}}})));
+    let object = world.says("ui", "Stalled", "True", "a login by the provider 'aws'").await;
+    assert_eq!(reason(&object, "Stalled"), "Unsupported");
+    account(&world);
+    let authority = std::fs::read_to_string(bench.folder().join("ca.crt")).expect("reads");
+    world.apply(&config_map("generic", &authority));
+    let user = format!("system:serviceaccount:{namespace}:deployer");
+    world.says("ui", "Ready", "False", &user).await;
+    grant(&world, "records", &records());
+    grant(&world, "objects", &objects());
+    world.annotate("ui", "reconcile.fluxcd.io/requestedAt=now");
+    world.ready("ui", 1).await;
+    assert!(world.get("deployment", "ui").is_some());
+}
