@@ -6,7 +6,10 @@
 //! heal by itself), and a workload that its controller has not observed yet is in progress.
 
 pub mod explain;
+pub mod expressions;
+mod legacy;
 pub mod pods;
+pub mod rules;
 mod workload;
 
 use serde_json::Value;
@@ -81,14 +84,8 @@ fn generic(object: &Value) -> Option<Health> {
     if !object.pointer("/metadata/deletionTimestamp").unwrap_or(&Value::Null).is_null() {
         return Some(Health::progress("it is being deleted"));
     }
-    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
-    let observed = object.pointer("/status/observedGeneration").and_then(Value::as_i64);
-    if let (Some(generation), Some(observed)) = (generation, observed)
-        && generation != observed
-    {
-        return Some(Health::progress(format!(
-            "generation {generation} is not observed by its controller yet (at {observed})"
-        )));
+    if let Some(unobserved) = unobserved_generation(object) {
+        return Some(unobserved);
     }
     if let Some(stalled) = condition(object, "Stalled").filter(|found| is_true(found)) {
         return Some(Health::Failed(explained(stalled, "it has stalled")));
@@ -96,6 +93,13 @@ fn generic(object: &Value) -> Option<Health> {
     condition(object, "Reconciling")
         .filter(|found| is_true(found))
         .map(|found| Health::InProgress(explained(found, "it is being reconciled")))
+}
+
+/// In progress where the object's controller has seen another generation than the present one.
+fn unobserved_generation(object: &Value) -> Option<Health> {
+    let generation = number(object, "/metadata/generation")?;
+    let observed = number(object, "/status/observedGeneration").filter(|observed| *observed != generation)?;
+    Some(Health::InProgress(format!("generation {generation} is not observed by its controller yet (at {observed})")))
 }
 
 fn ready_condition(object: &Value) -> Health {
@@ -119,6 +123,18 @@ fn phase_is(object: &Value, wanted: &str) -> Health {
         phase if phase == wanted => Health::Current,
         "" => Health::InProgress(format!("it is not {wanted} yet")),
         phase => Health::InProgress(format!("it is {phase}, not {wanted}")),
+    }
+}
+
+/// A Pod is healthy when it is ready.
+fn pod_ready(object: &Value) -> Health {
+    match condition(object, "Ready") {
+        Some(ready) if is_true(ready) => Health::Current,
+        Some(ready) => Health::InProgress(explained(
+            condition(object, "PodScheduled").filter(|found| is_false(found)).unwrap_or(ready),
+            "it is not ready",
+        )),
+        None => Health::progress("it is not ready yet"),
     }
 }
 

@@ -24,6 +24,7 @@ mod steps;
 mod storage;
 mod triggers;
 mod verify;
+mod waiting;
 
 use std::io;
 use std::sync::Arc;

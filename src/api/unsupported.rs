@@ -150,6 +150,8 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         values_from: _,
         values: _,
         depends_on: _,
+        wait_strategy: _,
+        health_check_exprs: _,
         storage_namespace: _,
         kube_config: _,
         service_account_name: _,
@@ -167,8 +169,6 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         common_metadata,
         post_renderers,
         post_render_strategy,
-        wait_strategy,
-        health_check_exprs,
     } = spec;
     let mut paths = chart.as_ref().map(|chart| chart_template(&chart.spec)).unwrap_or_default();
     paths.extend(drift_detection.as_ref().map(drift).unwrap_or_default());
@@ -181,8 +181,6 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         ("spec.commonMetadata", common_metadata.is_some()),
         ("spec.postRenderers", !post_renderers.is_empty()),
         ("spec.postRenderStrategy", post_render_strategy.is_some()),
-        ("spec.waitStrategy", wait_strategy.is_some()),
-        ("spec.healthCheckExprs", !health_check_exprs.is_empty()),
     ]));
     paths
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Health, condition, explained, is_false, is_true, number, text};
+use super::{Health, condition, explained, is_false, is_true, number, pod_ready, text};
 
 pub(super) fn deployment(object: &Value) -> Health {
     if let Some(unobserved) = unobserved(object) {
@@ -140,24 +140,17 @@ pub(super) fn pod(object: &Value) -> Health {
             ("", "") => "it has failed".to_owned(),
             (reason, message) => format!("it has failed: {reason} {message}").trim_end().to_owned(),
         }),
-        _ => match condition(object, "Ready") {
-            Some(ready) if is_true(ready) => Health::Current,
-            Some(ready) => Health::InProgress(explained(
-                condition(object, "PodScheduled").filter(|found| is_false(found)).unwrap_or(ready),
-                "it is not ready",
-            )),
-            None => Health::progress("it is not ready yet"),
-        },
+        _ => pod_ready(object),
     }
 }
 
 /// A workload's controller always reports the generation that it has seen.
-fn unobserved(object: &Value) -> Option<Health> {
+pub(super) fn unobserved(object: &Value) -> Option<Health> {
     let unseen = number(object, "/status/observedGeneration").is_none();
     unseen.then(|| Health::progress("it is not observed by its controller yet"))
 }
 
-fn missing(words: &str, counted: i64, wanted: i64, object: &Value) -> Health {
+pub(super) fn missing(words: &str, counted: i64, wanted: i64, object: &Value) -> Health {
     let blocked = condition(object, "ReplicaFailure").filter(|found| is_true(found));
     let why = blocked.map(|found| format!(" ({})", explained(found, "pods cannot be created"))).unwrap_or_default();
     Health::InProgress(format!("{counted} of {wanted} {words}{why}"))

@@ -19,6 +19,8 @@ pub struct ReleasedObject {
     pub name: String,
     /// Whether it can be anything but healthy once it exists.
     pub has_health: bool,
+    /// Whether it is removed some time after it has done its work: a Job with a time to live.
+    pub vanishes: bool,
 }
 
 /// The objects of a manifest, in its order. Documents without an object (comments, nulls) are
@@ -40,17 +42,27 @@ fn flattened(value: &Value) -> Vec<ReleasedObject> {
 }
 
 fn object(value: &Value) -> Option<ReleasedObject> {
-    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
     let hook = value.pointer("/metadata/annotations").and_then(|all| all.get("helm.sh/hook"));
-    if hook.is_some() {
-        return None;
-    }
+    if hook.is_some() { None } else { any_object(value) }
+}
+
+/// The hook that failed, or was cut off, last; of those that helm stored with a revision.
+pub fn failed_hook(hooks: &[Value]) -> Option<ReleasedObject> {
+    let text = |hook: &&Value, pointer: &str| hook.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let failed = |hook: &&Value| matches!(text(hook, "/last_run/phase").as_deref(), Some("Failed" | "Running"));
+    let last = hooks.iter().filter(failed).max_by_key(|hook| text(hook, "/last_run/started_at"))?;
+    any_object(&yaml::parse(last.get("manifest")?.as_str()?).ok()?)
+}
+
+fn any_object(value: &Value) -> Option<ReleasedObject> {
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
     Some(ReleasedObject {
         api_version: text("/apiVersion")?.to_owned(),
         kind: text("/kind")?.to_owned(),
         namespace: text("/metadata/namespace").map(str::to_owned),
         name: text("/metadata/name")?.to_owned(),
         has_health: health::has_health(value),
+        vanishes: value.pointer("/spec/ttlSecondsAfterFinished").is_some_and(|ttl| !ttl.is_null()),
     })
 }
 
@@ -74,6 +86,22 @@ impl ReleasedObject {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hook_that_failed_last_is_told() {
+        let hook = |name: &str, phase: &str, started: &str| {
+            serde_json::json!({"name": name, "last_run": {"phase": phase, "started_at": started},
+                "manifest": format!("# Source: a\napiVersion: batch/v1\nkind: Job\nmetadata:\n  name: {name}\n  namespace: far\n\
+                    \x20 annotations: {{helm.sh/hook: pre-install}}\n")})
+        };
+        let hooks =
+            [hook("a", "Failed", "1"), hook("b", "Failed", "2"), hook("c", "Succeeded", "3"), hook("d", "", "")];
+        let found = failed_hook(&hooks).expect("one");
+        assert_eq!(found.display("far"), "Job far/b");
+        assert_eq!(found.namespace.as_deref(), Some("far"));
+        assert_eq!(failed_hook(&hooks[2..]), None);
+        assert_eq!(failed_hook(&[hook("e", "Running", "1")]).map(|hook| hook.name).as_deref(), Some("e"));
+    }
 
     #[test]
     fn a_manifest_s_objects_are_told() {

@@ -102,6 +102,8 @@ impl Pass<'_> {
         match newest.map(|newest| (newest.version, newest.status)) {
             None => Ok(self.failed_early(inputs, action, &said)),
             Some((version, status)) => {
+                let trouble = self.hook_trouble(target, version, &inputs.redactor).await;
+                let said = trouble.map_or_else(|| said.clone(), |trouble| format!("{said}; {trouble}"));
                 if status == Phase::Pending {
                     storage.break_lock(target, version, &said).await?;
                 }

@@ -17,7 +17,9 @@ use crate::api::condition::reason;
 use crate::api::helm::v2::{ChartNameChangeStrategy, ChartRefKind, HelmRelease, HelmReleaseSpec};
 use crate::api::meta::Artifact;
 use crate::api::source::v1::HelmChart;
+use crate::controller::dependencies::TERMINAL;
 use crate::controller::{Requeue, jittered};
+use crate::health::expressions::Checks;
 use crate::redact::Redactor;
 use crate::release::chart;
 use crate::release::dependencies::{self, Dependencies};
@@ -50,6 +52,8 @@ pub struct Inputs {
     pub values: Map<String, Value>,
     /// Knows what must not be shown.
     pub redactor: Redactor,
+    /// How the health of some kinds is told.
+    pub checks: Checks,
 }
 
 /// Goes on with a value, or ends the pass.
@@ -61,6 +65,10 @@ impl Pass<'_> {
         if let Some((why, message)) = refusal(&self.object) {
             return Ok(self.refuse(why, &message));
         }
+        let checks = match Checks::read(&self.object.spec.health_check_exprs) {
+            Ok(checks) => checks,
+            Err(why) => return Ok(self.refuse(reason::INVALID_CEL_EXPRESSION, &format!("{TERMINAL}: {why}"))),
+        };
         if let ControlFlow::Break(end) = self.dependencies() {
             return Ok(ControlFlow::Break(end));
         }
@@ -77,7 +85,7 @@ impl Pass<'_> {
             Err(why) => return Ok(self.wait_for(reason::ARTIFACT_FAILED, &why)),
         };
         let desired = self.desired(&package, &values);
-        Ok(ControlFlow::Continue(Inputs { desired, chart_file, package, values, redactor }))
+        Ok(ControlFlow::Continue(Inputs { desired, chart_file, package, values, redactor, checks }))
     }
 
     pub(super) fn refuse<T>(&mut self, why: &str, message: &str) -> ControlFlow<Requeue, T> {

@@ -187,16 +187,16 @@ impl Pass<'_> {
             _ => (facts.now, facts.now),
         };
         let depth = if facts.now.duration_since(since) < PATIENCE { Depth::Objects } else { Depth::Pods };
-        let jobs = self.waits_for_jobs(facts.action_of(version));
-        let mut verdict = verifier.verdict(target, &objects, jobs, depth, &inputs.redactor).await?;
+        let rules = self.rules(inputs, facts.action_of(version));
+        let mut verdict = verifier.verdict(target, &objects, &rules, depth, &inputs.redactor).await?;
         let ends = matches!(verdict, Verdict::Failed(_)) || facts.now >= deadline;
         if ends && verdict != Verdict::Healthy {
-            verdict = verifier.verdict(target, &objects, jobs, Depth::Logs, &inputs.redactor).await?;
+            verdict = verifier.verdict(target, &objects, &rules, Depth::Logs, &inputs.redactor).await?;
         }
         Ok(Next::Seen(verdict))
     }
 
-    fn waits_for_jobs(&self, action: Action) -> bool {
+    pub(super) fn waits_for_jobs(&self, action: Action) -> bool {
         let spec = &self.object.spec;
         !match action {
             Action::Install => spec.install.as_ref().is_some_and(|install| install.disable_wait_for_jobs),

@@ -1,6 +1,6 @@
 //! Looks at the objects of a revision and says whether it is healthy, and if not, why.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -9,7 +9,9 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use crate::api::meta::ResourceInventory;
-use crate::health::{Health, assess, explain::explain};
+use crate::health::Health;
+use crate::health::explain::explain;
+use crate::health::rules::Rules;
 use crate::kube_ext::discovery::{ResolveError, Resolver};
 use crate::redact::Redactor;
 use crate::release::inventory::{ReleasedObject, objects};
@@ -31,8 +33,15 @@ pub enum Depth {
     Logs,
 }
 
-/// The revision of each release whose objects are known, and these.
-type Known = HashMap<Target, (i64, Arc<Vec<ReleasedObject>>)>;
+/// The revision of each release whose objects are known.
+type Known = HashMap<Target, Revision>;
+
+struct Revision {
+    version: i64,
+    objects: Arc<Vec<ReleasedObject>>,
+    /// Jobs that were seen complete, by their names for people.
+    complete: HashSet<String>,
+}
 
 /// Knows the objects of the revisions that are waited for.
 pub struct Verifier {
@@ -56,13 +65,14 @@ impl Verifier {
     /// The objects of a revision, if they were learnt.
     pub fn known(&self, target: &Target, version: i64) -> Option<Arc<Vec<ReleasedObject>>> {
         let known = self.locked();
-        known.get(target).filter(|(of, _)| *of == version).map(|(_, objects)| objects.clone())
+        known.get(target).filter(|known| known.version == version).map(|known| known.objects.clone())
     }
 
     /// Learns the objects of a revision from its manifest.
     pub fn learn(&self, target: &Target, version: i64, manifest: &str) -> Arc<Vec<ReleasedObject>> {
         let found = Arc::new(objects(manifest));
-        self.locked().insert(target.clone(), (version, found.clone()));
+        let revision = Revision { version, objects: found.clone(), complete: HashSet::new() };
+        self.locked().insert(target.clone(), revision);
         found
     }
 
@@ -75,50 +85,50 @@ impl Verifier {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Judges the objects; `jobs` says whether Jobs have to be complete. An error means that the
-    /// API server failed.
+    /// Judges the objects. An error means that the API server failed.
     pub async fn verdict(
         &self,
         target: &Target,
         objects: &[ReleasedObject],
-        jobs: bool,
+        rules: &Rules<'_>,
         depth: Depth,
         redactor: &Redactor,
     ) -> Result<Verdict, kube::Error> {
-        let wanted = objects.iter().filter(|object| object.has_health && (jobs || object.kind != "Job"));
+        let wanted = objects.iter().filter(|one| rules.concern(&one.api_version, &one.kind, one.has_health));
         // Boxed, or the compiler cannot prove that futures borrowing each object are Send.
-        let looks: Vec<_> =
-            wanted.map(|object| Box::pin(self.look(&target.namespace, object, depth, redactor))).collect();
+        let looks: Vec<_> = wanted.map(|object| Box::pin(self.look(target, object, rules, depth, redactor))).collect();
         let found: Vec<Option<Unhealthy>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
         Ok(sum(found.into_iter().flatten().collect()))
     }
 
     async fn look(
         &self,
-        namespace: &str,
+        target: &Target,
         object: &ReleasedObject,
+        rules: &Rules<'_>,
         depth: Depth,
         redactor: &Redactor,
     ) -> Result<Option<Unhealthy>, kube::Error> {
-        let namespace = object.namespace.as_deref().unwrap_or(namespace);
-        let named = |namespaced: bool| object.display(if namespaced { namespace } else { "" });
-        let resolved = match self.resolver.resolve(&object.api_version, &object.kind).await {
-            Ok(resolved) => resolved,
+        let namespace = object.namespace.as_deref().unwrap_or(&target.namespace);
+        let unhealthy = |failed: bool, message: String| Ok(Some(Unhealthy { failed, message }));
+        let name = match self.resolver.resolve(&object.api_version, &object.kind).await {
+            Ok(resolved) => object.display(if resolved.namespaced { namespace } else { "" }),
             Err(ResolveError::Unreachable { source, .. }) => return Err(source),
-            Err(error) => return Ok(Some(Unhealthy { failed: false, message: format!("{}: {error}", named(true)) })),
+            Err(error) => return unhealthy(false, format!("{}: {error}", object.display(namespace))),
         };
-        let api = if resolved.namespaced {
-            kube::Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resolved.resource)
-        } else {
-            kube::Api::all_with(self.client.clone(), &resolved.resource)
+        let Some(live) = self.live(&target.namespace, object).await? else {
+            if object.vanishes || self.was_complete(target, &name) {
+                return Ok(None);
+            }
+            return unhealthy(false, format!("{name} does not exist"));
         };
-        let name = named(resolved.namespaced);
-        let Some(live) = api.get_opt(&object.name).await? else {
-            return Ok(Some(Unhealthy { failed: false, message: format!("{name} does not exist") }));
-        };
-        let live = with_type(live, object);
-        let (failed, why) = match assess(&live) {
-            Health::Current => return Ok(None),
+        let (failed, why) = match rules.assess(&live) {
+            Health::Current => {
+                if object.kind == "Job" {
+                    self.is_complete(target, name);
+                }
+                return Ok(None);
+            }
             Health::InProgress(why) => (false, why),
             Health::Failed(why) => (true, why),
         };
@@ -129,7 +139,33 @@ impl Verifier {
             message.push_str("; ");
             message.push_str(&reason);
         }
-        Ok(Some(Unhealthy { failed, message }))
+        unhealthy(failed, message)
+    }
+
+    /// An object as it is now, with its type; `None` when it, or its kind, is not there.
+    pub async fn live(&self, namespace: &str, object: &ReleasedObject) -> Result<Option<Value>, kube::Error> {
+        let namespace = object.namespace.as_deref().unwrap_or(namespace);
+        match self.resolver.api(&object.api_version, &object.kind, Some(namespace)).await {
+            Ok(api) => Ok(api.get_opt(&object.name).await?.map(|live| with_type(live, object))),
+            Err(ResolveError::Unreachable { source, .. }) => Err(source),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The trouble of an object's pods, with the last log lines; `None` where they do not tell.
+    pub async fn why(&self, live: &Value, redactor: &Redactor) -> Option<String> {
+        explain(&self.client, live, true, redactor).await
+    }
+
+    /// A Job that is complete stays so, whoever removes it.
+    fn is_complete(&self, target: &Target, name: String) {
+        if let Some(revision) = self.locked().get_mut(target) {
+            revision.complete.insert(name);
+        }
+    }
+
+    fn was_complete(&self, target: &Target, name: &str) -> bool {
+        self.locked().get(target).is_some_and(|revision| revision.complete.contains(name))
     }
 
     /// The objects that are still there, for people.

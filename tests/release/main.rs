@@ -5,4 +5,5 @@ mod failure;
 mod identity;
 mod lifecycle;
 mod survival;
+mod waiting;
 mod world;
