@@ -28,6 +28,9 @@ pub enum Command {
     /// Run a program that ends when this process' parent ends.
     #[command(name = crate::process::GUARD_SUBCOMMAND, hide = true)]
     ChildGuard(GuardArgs),
+    /// Change a rendered stream as a file says; run by helm.
+    #[command(name = crate::postrender::SUBCOMMAND, hide = true)]
+    PostRender(PostRenderArgs),
 }
 
 /// Arguments of `fairlead crds`.
@@ -47,6 +50,13 @@ pub struct GuardArgs {
     /// The program and its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     pub command: Vec<OsString>,
+}
+
+/// Arguments of the hidden post-renderer.
+#[derive(Debug, Args)]
+pub struct PostRenderArgs {
+    /// The file with the instructions.
+    pub instructions: PathBuf,
 }
 
 /// A controller group that can be switched on.

@@ -23,6 +23,7 @@ pub mod helm;
 pub mod http;
 pub mod kube_ext;
 pub mod metrics;
+pub mod postrender;
 pub mod process;
 pub mod redact;
 pub mod release;

@@ -3,14 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use fairlead::args::{Cli, Command, CrdArgs, GuardArgs, RunArgs};
-use fairlead::{app, crds, process, telemetry};
+use fairlead::args::{Cli, Command, CrdArgs, GuardArgs, PostRenderArgs, RunArgs};
+use fairlead::{app, crds, postrender, process, telemetry};
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run(&args),
         Command::Crds(args) => print_crds(&args),
         Command::ChildGuard(args) => child_guard(&args),
+        Command::PostRender(args) => post_render(&args),
     }
 }
 
@@ -58,6 +59,16 @@ fn child_guard(args: &GuardArgs) -> ExitCode {
     let error = process::exec_guarded(&args.command[0], &args.command[1..]);
     eprintln!("fairlead: cannot run {}: {error}", args.command[0].display());
     ExitCode::from(127)
+}
+
+fn post_render(args: &PostRenderArgs) -> ExitCode {
+    match postrender::command::run(&args.instructions) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fairlead: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// 2 is what the argument parser itself ends with.

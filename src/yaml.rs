@@ -8,6 +8,7 @@
 mod build;
 mod scalar;
 mod split;
+pub mod tree;
 
 use serde_json::Value;
 use std::collections::HashMap;
@@ -89,6 +90,12 @@ pub fn documents(text: &str) -> Vec<Document> {
         }
     }
     found
+}
+
+/// The text of each document of a stream, with the `---` line before it, comments included. Joined
+/// they are the stream again.
+pub fn split(text: &str) -> Vec<&str> {
+    split::cut(text).into_iter().map(|(text, _)| text).collect()
 }
 
 #[cfg(test)]

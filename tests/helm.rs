@@ -44,6 +44,7 @@ fn action(verb: Verb, namespace: &str, chart: &Path) -> ChartAction {
         server_side: false,
         wait: false,
         max_history: 5,
+        post_renderer: None,
     }
 }
 

@@ -152,6 +152,10 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         depends_on: _,
         wait_strategy: _,
         health_check_exprs: _,
+        common_metadata: _,
+        post_renderers: _,
+        // Acted on as far as helm does: with helm 3 the controller says what is left out.
+        post_render_strategy: _,
         storage_namespace: _,
         kube_config: _,
         service_account_name: _,
@@ -166,9 +170,6 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         test,
         // Not yet.
         rollback,
-        common_metadata,
-        post_renderers,
-        post_render_strategy,
     } = spec;
     let mut paths = chart.as_ref().map(|chart| chart_template(&chart.spec)).unwrap_or_default();
     paths.extend(drift_detection.as_ref().map(drift).unwrap_or_default());
@@ -178,9 +179,6 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
     paths.extend(set(&[
         ("spec.chartRef", chart_ref.as_ref().is_some_and(|chart| chart.kind != ChartRefKind::HelmChart)),
         ("spec.rollback", rollback.is_some()),
-        ("spec.commonMetadata", common_metadata.is_some()),
-        ("spec.postRenderers", !post_renderers.is_empty()),
-        ("spec.postRenderStrategy", post_render_strategy.is_some()),
     ]));
     paths
 }
@@ -304,6 +302,9 @@ mod tests {
             "install": {"createNamespace": true, "crds": "Create"},
             "test": {"enable": false},
             "values": {"tag": "1.2.3"},
+            "commonMetadata": {"labels": {"team": "a"}},
+            "postRenderers": [{"kustomize": {"images": [{"name": "nginx", "newTag": "2"}]}}],
+            "postRenderStrategy": "nohooks",
         });
         assert!(helm_release(&spec(release)).is_empty());
     }
@@ -335,7 +336,6 @@ mod tests {
             "install": {"remediation": {"retries": 3}},
             "upgrade": {"force": true, "crds": "CreateReplace"},
             "test": {"enable": true},
-            "postRenderers": [{"kustomize": {}}],
         });
         let expected = [
             "spec.chart.spec.verify",
@@ -343,7 +343,6 @@ mod tests {
             "spec.install.remediation",
             "spec.upgrade.force",
             "spec.test.enable",
-            "spec.postRenderers",
         ];
         assert_eq!(helm_release(&spec(release)), expected);
         let chart_ref = json!({"interval": "1m", "chartRef": {"kind": "OCIRepository", "name": "ui"}});

@@ -2,10 +2,11 @@
 //! input, because arguments are visible to every user of the machine.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::version::Version;
+use crate::postrender::{self, Plugin};
 
 /// Whether a chart is released for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,17 @@ pub struct ChartAction {
     pub wait: bool,
     /// Revisions to keep (upgrade only); 0 keeps all.
     pub max_history: u32,
+    /// What changes the rendered objects.
+    pub post_renderer: Option<PostRenderer>,
+}
+
+/// A post-renderer of our own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostRenderer {
+    /// Our own binary.
+    pub program: PathBuf,
+    /// The file to name to it.
+    pub instructions: PathBuf,
 }
 
 /// What to uninstall.
@@ -98,6 +110,9 @@ pub fn chart_action(action: &ChartAction, version: Version) -> Vec<OsString> {
     args.option("--timeout", &go_duration(action.timeout));
     args.option("--namespace", &action.namespace);
     args.option("--values", "-");
+    if let Some(renderer) = &action.post_renderer {
+        args.post_renderer(renderer, version);
+    }
     args.positional(&action.release_name);
     args.0.push(action.chart.clone().into_os_string());
     args.0
@@ -146,6 +161,24 @@ impl Arguments {
         }
     }
 
+    /// Helm 3 runs a program, helm 4 a plugin. The arguments come first: helm loads the plugin again
+    /// for each one that follows its name.
+    fn post_renderer(&mut self, renderer: &PostRenderer, version: Version) {
+        self.option("--post-renderer-args", postrender::SUBCOMMAND);
+        self.path("--post-renderer-args=", &renderer.instructions);
+        if version.major >= 4 {
+            self.option("--post-renderer", Plugin::NAME);
+        } else {
+            self.path("--post-renderer=", &renderer.program);
+        }
+    }
+
+    fn path(&mut self, option: &str, path: &Path) {
+        let mut arg = OsString::from(option);
+        arg.push(path);
+        self.0.push(arg);
+    }
+
     fn wait(&mut self, wanted: bool, version: Version) {
         self.flag(wanted, if version.major >= 4 { "--wait=watcher" } else { "--wait" });
     }
@@ -185,6 +218,7 @@ mod tests {
             server_side: false,
             wait: false,
             max_history: 5,
+            post_renderer: None,
         }
     }
 
@@ -242,6 +276,15 @@ mod tests {
             assert!(words.contains(flag), "{flag} is not in {words}");
         }
         assert!(!words.contains("--take-ownership"), "{words}");
+    }
+
+    #[test]
+    fn the_post_renderer_is_a_program_or_a_plugin() {
+        let renderer = PostRenderer { program: "/bin/fairlead".into(), instructions: "/data/a b.json".into() };
+        let action = ChartAction { post_renderer: Some(renderer), ..install() };
+        let args = "--post-renderer-args=post-render --post-renderer-args=/data/a b.json --post-renderer=";
+        assert!(words(&chart_action(&action, HELM3)).contains(&format!("{args}/bin/fairlead -- ui")));
+        assert!(words(&chart_action(&action, HELM4)).contains(&format!("{args}fairlead -- ui")));
     }
 
     #[test]

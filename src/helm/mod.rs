@@ -10,7 +10,7 @@ pub mod client;
 pub mod crds;
 pub mod digest;
 pub mod endpoint;
-mod go_json;
+pub(crate) mod go_json;
 pub mod output;
 pub mod release_cache;
 pub mod releases;

@@ -126,7 +126,13 @@ impl World {
         })?;
         self.write(|world| {
             let target = world.desired.target.clone();
-            world.journal = Some(Journal { target, action, base, config_digest: world.desired.config_digest.clone() });
+            world.journal = Some(Journal {
+                target,
+                action,
+                base,
+                config_digest: world.desired.config_digest.clone(),
+                rendering: world.desired.rendering.clone(),
+            });
         })?;
         self.write(|world| {
             let made = Revision {

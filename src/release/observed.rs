@@ -41,10 +41,21 @@ pub struct Desired {
     pub upgrade: Settings,
     /// Whether a chart of another name replaces the release instead of upgrading it.
     pub reinstall_renamed_chart: bool,
+    /// What changes the rendered objects.
+    pub rendering: Rendering,
     /// Somebody asked for a release even though nothing changed, or out of retries.
     pub forced: bool,
     /// Somebody asked to forget past failures.
     pub reset: bool,
+}
+
+/// What changes the rendered objects, as Flux's digests; none for a field that is not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rendering {
+    /// Of `spec.postRenderers`.
+    pub post_renderers: Option<String>,
+    /// Of `spec.commonMetadata`.
+    pub common_metadata: Option<String>,
 }
 
 /// The part of `spec.install` or `spec.upgrade` that decisions need.
@@ -118,6 +129,10 @@ pub struct Record {
     pub previous_target_exists: bool,
     /// The `Released` condition: `Some(true)` for True, and since when it has its present status.
     pub released: Option<Released>,
+    /// What changed the rendered objects of that snapshot, as far as the status knows.
+    pub rendering: Rendering,
+    /// `status.observedGeneration`.
+    pub generation: Option<i64>,
     /// The inputs of the last attempt.
     pub attempted: Option<Attempt>,
     /// Failed installs of those inputs that left a revision.
@@ -194,6 +209,9 @@ pub struct Journal {
     pub base: i64,
     /// Flux's digest of the values it was given.
     pub config_digest: String,
+    /// What changes the objects that it renders.
+    #[serde(default)]
+    pub rendering: Rendering,
 }
 
 /// What a look at the objects of a revision gave; the texts name objects and reasons.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::observed::{Observed, Phase, Recorded, Revision};
+use super::observed::{Observed, Phase, Recorded, Rendering, Revision};
 
 /// The state of a release compared with what is desired.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +106,32 @@ fn difference(facts: &Observed, deployed: &Revision) -> Option<String> {
         ));
     }
     let same = deployed.config_digest == desired.config_digest || was_made_of_it(facts, deployed.version);
-    (!same).then(|| "values changed".to_owned())
+    if !same {
+        return Some("values changed".to_owned());
+    }
+    rendering_difference(facts, deployed.version)
+}
+
+/// What changes the rendered objects differently now. Helm's storage does not say by what they
+/// were changed; the status does, and the journal does after a sudden death.
+fn rendering_difference(facts: &Observed, version: i64) -> Option<String> {
+    let (desired, record) = (&facts.desired.rendering, &facts.record);
+    let journal = facts.journal.as_ref().filter(|_| facts.begun_by_us(version));
+    if journal.is_some_and(|entry| entry.rendering == *desired) {
+        return None;
+    }
+    // A revision that somebody else made knows nothing of our post-renderers.
+    let none = Rendering::default();
+    let known = recorded(facts, version).is_some();
+    let was = if known { &record.rendering } else { &none };
+    // An older Flux kept no digest of the common metadata: what it brought into force stays.
+    let settled =
+        known && record.generation == Some(facts.desired.generation) && record.released.is_some_and(|r| r.done);
+    let same = |was: &Option<String>, now: &Option<String>| was == now || (was.is_none() && settled);
+    if !same(&was.post_renderers, &desired.post_renderers) {
+        return Some("post-renderers changed".to_owned());
+    }
+    (!same(&was.common_metadata, &desired.common_metadata)).then(|| "common metadata changed".to_owned())
 }
 
 /// Whether a revision was made of the desired values, whatever its stored ones look like: helm's

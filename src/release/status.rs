@@ -10,7 +10,7 @@ use crate::api::meta::Duration;
 use crate::controller::conditions::{self, Truth};
 
 use super::history;
-use super::observed::{Action, Attempt, Desired, Record, Recorded, Released, Target};
+use super::observed::{Action, Attempt, Desired, Record, Recorded, Released, Rendering, Target};
 
 /// Reason of `Stalled` when a failed attempt is not repeated.
 pub const RETRIES_EXCEEDED: &str = "RetriesExceeded";
@@ -111,6 +111,12 @@ impl Editor<'_> {
         self.progressing(&message);
     }
 
+    /// The objects in force were changed by this: what is desired is deployed.
+    pub fn rendered(&mut self, rendering: &Rendering) {
+        self.status.observed_post_renderers_digest.clone_from(&rendering.post_renderers);
+        self.status.observed_common_metadata_digest.clone_from(&rendering.common_metadata);
+    }
+
     /// The release is made and healthy. Returns the message, which is also the event's.
     pub fn succeeded(&mut self, snapshot: Snapshot, action: Action) -> String {
         let message = format!(
@@ -145,6 +151,8 @@ impl Editor<'_> {
         let chart = history::chart(&snapshot);
         let message = failure(action, &snapshot.namespace, &snapshot.name, &chart, why);
         history::put(&mut self.status.history, snapshot);
+        // A rollback brings back objects that an earlier rendering changed.
+        self.rendered(&Rendering::default());
         match action {
             Action::Install => self.status.install_failures += 1,
             Action::Upgrade => self.status.upgrade_failures += 1,
@@ -232,6 +240,11 @@ pub fn record(status: &HelmReleaseStatus, desired: &Target, previous_target_exis
         latest: recorded(status, desired),
         previous_target_exists,
         released: conditions::get(&status.conditions, RELEASED).map(released),
+        rendering: Rendering {
+            post_renderers: status.observed_post_renderers_digest.clone().filter(|digest| !digest.is_empty()),
+            common_metadata: status.observed_common_metadata_digest.clone().filter(|digest| !digest.is_empty()),
+        },
+        generation: status.observed_generation,
         attempted,
         install_failures: status.install_failures,
         upgrade_failures: status.upgrade_failures,

@@ -14,8 +14,10 @@ use super::steps::{LONGEST_PAUSE, Next, Told};
 use crate::api::helm::v2::CrdsPolicy;
 use crate::api::meta::{Artifact, Duration};
 use crate::controller::Requeue;
-use crate::helm::argv::{ChartAction, UninstallAction, Verb};
+use crate::helm::argv::{ChartAction, PostRenderer, UninstallAction, Verb};
+use crate::helm::client::HelmError;
 use crate::helm::crds;
+use crate::postrender::Instructions;
 use crate::release::observed::{Action, Journal, Observed, Phase, Target};
 use crate::release::status::failure_reason;
 use crate::source::store::StoreError;
@@ -51,8 +53,8 @@ impl Pass<'_> {
         self.requests_are_handled();
         self.save().await?;
         let base = facts.newest().map_or(0, |newest| newest.version);
-        let config_digest = desired.config_digest.clone();
-        let entry = Journal { target: desired.target.clone(), action, base, config_digest };
+        let (config_digest, rendering) = (desired.config_digest.clone(), desired.rendering.clone());
+        let entry = Journal { target: desired.target.clone(), action, base, config_digest, rendering };
         if let Err(error) = self.controller.journal.begin(entry) {
             return Ok(self.failed_early(inputs, action, &error.to_string()));
         }
@@ -79,8 +81,16 @@ impl Pass<'_> {
             tracing::info!(release = %inputs.desired.target.name, definitions = ?written, "applied the chart's definitions");
         }
         let helm = self.helm(&inputs.desired.target).await.map_err(|error| error.to_string())?;
-        let done = helm.release(&self.chart_action(inputs, action), &inputs.values).await;
-        done.map(drop).map_err(|error| error.to_string())
+        let instructions = Instructions::of(&self.object, &self.controller.context.config.kustomize);
+        let workplace = helm.workplace(&instructions).map_err(|error| error.to_string())?;
+        let renderer = PostRenderer { program: workplace.program().to_owned(), instructions: workplace.instructions() };
+        let action = ChartAction { post_renderer: Some(renderer), ..self.chart_action(inputs, action) };
+        let done = helm.release(&action, &inputs.values).await;
+        // Helm 4 only says that something failed.
+        let failure = |error: HelmError| {
+            workplace.failure().map_or_else(|| error.to_string(), |why| format!("post-rendering failed: {why}"))
+        };
+        done.map(drop).map_err(failure)
     }
 
     /// What happens to the chart's definitions; new ones are created unless the object says else.
@@ -168,6 +178,7 @@ impl Pass<'_> {
             server_side: self.cluster.storage.is_server_side(&inputs.desired.target),
             wait: settings.wait && inputs.package.late_hooks,
             max_history: u32::try_from(max_history).unwrap_or_default(),
+            post_renderer: None,
         }
     }
 

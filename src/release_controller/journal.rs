@@ -87,7 +87,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::release::observed::Action;
+    use crate::release::observed::{Action, Rendering};
 
     #[test]
     fn an_entry_survives_until_it_ends() {
@@ -95,7 +95,13 @@ mod tests {
         let [storage, namespace, name] = ["records", "apps", "ui"].map(str::to_owned);
         let target = Target { cluster: String::new(), storage, namespace, name };
         let elsewhere = Target { cluster: "apps/secret/prod".to_owned(), ..target.clone() };
-        let entry = Entry { target: target.clone(), action: Action::Upgrade, base: 3, config_digest: "a".to_owned() };
+        let entry = Entry {
+            target: target.clone(),
+            action: Action::Upgrade,
+            base: 3,
+            config_digest: "a".to_owned(),
+            rendering: Rendering::default(),
+        };
         let open = || Journal::open(directory.path()).expect("opens");
         open().begin(entry.clone()).expect("writes");
         open().begin(Entry { target: elsewhere.clone(), base: 7, ..entry.clone() }).expect("writes");

@@ -12,7 +12,7 @@ use super::cluster::Cluster;
 use super::fault::Fault;
 use super::triggers::target;
 use crate::api::condition::READY;
-use crate::api::helm::v2::{HelmRelease, HelmReleaseStatus};
+use crate::api::helm::v2::{HelmRelease, HelmReleaseStatus, PostRenderStrategy};
 use crate::api::{annotation, unsupported};
 use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON, NOT_ACTED_ON};
 use crate::controller::{Requeue, jittered};
@@ -50,7 +50,7 @@ impl<'c> Pass<'c> {
     /// Looks at the object and does what is due; the status is stored at the end.
     pub async fn run(mut self) -> Result<Requeue, kube::Error> {
         self.note_request();
-        self.note_unsupported();
+        self.note_unsupported().await;
         let end = match self.work().await {
             Ok(end) => end,
             Err(Fault::Api(error)) => self.state_unknown(error).await?,
@@ -168,8 +168,11 @@ impl<'c> Pass<'c> {
         }
     }
 
-    fn note_unsupported(&mut self) {
-        let fields = unsupported::helm_release(&self.object.spec);
+    async fn note_unsupported(&mut self) {
+        let mut fields = unsupported::helm_release(&self.object.spec);
+        if self.hooks_are_out_of_reach().await {
+            fields.push("spec.postRenderStrategy (helm 3 gives no hooks to post-renderers)");
+        }
         let generation = self.object.metadata.generation;
         let before = conditions::get(&self.status.conditions, FIELDS_NOT_ACTED_ON).map(|found| found.message.clone());
         conditions::set_not_acted_on(&mut self.status.conditions, &fields, generation, Timestamp::now());
@@ -177,5 +180,14 @@ impl<'c> Pass<'c> {
         if let Some(now) = now.filter(|now| before.as_ref() != Some(&now.message)) {
             self.controller.context.reporter.warning(self.object.as_ref(), NOT_ACTED_ON, &now.message, &[]);
         }
+    }
+
+    /// Whether hooks are to be post-rendered, and this helm does not do it.
+    async fn hooks_are_out_of_reach(&self) -> bool {
+        let wanted = matches!(
+            self.object.spec.post_render_strategy,
+            Some(PostRenderStrategy::Combined | PostRenderStrategy::Separate)
+        );
+        wanted && self.controller.helm_binary().await.is_ok_and(|helm| helm.version().major < 4)
     }
 }

@@ -20,6 +20,7 @@ use crate::api::source::v1::HelmChart;
 use crate::controller::dependencies::TERMINAL;
 use crate::controller::{Requeue, jittered};
 use crate::health::expressions::Checks;
+use crate::postrender;
 use crate::redact::Redactor;
 use crate::release::chart;
 use crate::release::dependencies::{self, Dependencies};
@@ -192,6 +193,7 @@ impl Pass<'_> {
             install: install_settings(spec),
             upgrade: upgrade_settings(spec),
             reinstall_renamed_chart: strategy != Some(ChartNameChangeStrategy::InPlaceUpdate),
+            rendering: postrender::rendering(spec),
             forced: self.is_forced(),
             reset: self.is_reset(),
         }

@@ -103,7 +103,7 @@ impl Pass<'_> {
     async fn act(&mut self, inputs: &Inputs, facts: &Observed, decision: Decision) -> Result<Next, Fault> {
         let target = &inputs.desired.target;
         match decision {
-            Decision::Nothing => Ok(self.rest(target)),
+            Decision::Nothing => Ok(self.rest(&inputs.desired)),
             Decision::Release { action, why } if self.ran_helm => {
                 // Whatever the reason: a release is never made twice without a pause.
                 let (namespace, name) = (&target.namespace, &target.name);
@@ -145,11 +145,12 @@ impl Pass<'_> {
     }
 
     /// What is desired is in force.
-    fn rest(&mut self, target: &Target) -> Next {
+    fn rest(&mut self, desired: &Desired) -> Next {
         self.requests_are_handled();
         self.journal_is_done = true;
-        self.cluster.verifier.forget(target);
+        self.cluster.verifier.forget(&desired.target);
         history::truncate(&mut self.status.history);
+        self.editor().rendered(&desired.rendering);
         self.editor().in_sync();
         Next::End(self.at_interval())
     }
@@ -168,6 +169,7 @@ impl Pass<'_> {
         // As given to helm: its storage may show an odd number differently.
         snapshot.config_digest.clone_from(&inputs.desired.config_digest);
         self.editor().made(snapshot);
+        self.editor().rendered(&inputs.desired.rendering);
         self.journal_is_done = true;
         Ok(Next::Remembered)
     }

@@ -14,23 +14,29 @@ pub(super) struct Chunk<'a> {
     pub(super) conflict: Option<YamlError>,
 }
 
-/// The chunks with content; those of comments, blank lines and `%` directives are left out.
-pub(super) fn chunks(text: &str) -> Vec<Chunk<'_>> {
+/// The text of each document with the `---` line before it, and its first line, from 1. Joined
+/// they are the stream again.
+pub(super) fn cut(text: &str) -> Vec<(&str, usize)> {
     let mut found = Vec::new();
     let (mut start, mut first_line, mut offset) = (0, 1, 0);
     for (index, line) in text.split_inclusive('\n').enumerate() {
         if is_marker(line) && offset > start {
-            found.push((start, offset, first_line));
+            found.push((&text[start..offset], first_line));
             (start, first_line) = (offset, index + 1);
         }
         offset += line.len();
     }
-    found.push((start, offset, first_line));
+    found.push((&text[start..], first_line));
+    found
+}
+
+/// The chunks with content; those of comments, blank lines and `%` directives are left out.
+pub(super) fn chunks(text: &str) -> Vec<Chunk<'_>> {
     let conflicts = conflicts(text);
     let mut told = Vec::new();
-    found
+    cut(text)
         .into_iter()
-        .map(|(from, to, first_line)| chunk(&text[from..to], first_line, &conflicts))
+        .map(|(text, first_line)| chunk(text, first_line, &conflicts))
         .filter(|chunk| match &chunk.conflict {
             // Each conflict is told once, however many documents it spoils.
             Some(conflict) => {

@@ -4,6 +4,7 @@ mod dependencies;
 mod failure;
 mod identity;
 mod lifecycle;
+mod postrender;
 mod survival;
 mod waiting;
 mod world;
