@@ -113,6 +113,9 @@ pub struct RunArgs {
     /// Service account whose token opens another cluster when the `ConfigMap` that describes it names none.
     #[arg(long, env = "FAIRLEAD_DEFAULT_KUBECONFIG_SERVICE_ACCOUNT", value_name = "NAME")]
     pub default_kubeconfig_service_account: Option<String>,
+    /// Deny references to sources and charts in other namespaces than the object's own.
+    #[arg(long, env = "FAIRLEAD_NO_CROSS_NAMESPACE_REFS")]
+    pub no_cross_namespace_refs: bool,
     /// Allow kubeconfigs of other clusters to leave their API server unverified.
     #[arg(long, env = "FAIRLEAD_INSECURE_KUBECONFIG_TLS")]
     pub insecure_kubeconfig_tls: bool,
@@ -161,6 +164,8 @@ pub struct Config {
     pub controllers: BTreeSet<ControllerGroup>,
     /// Service account that a release acts as when it names none.
     pub default_service_account: Option<String>,
+    /// Sources and charts in other namespaces than an object's own are denied to it.
+    pub no_cross_namespace_refs: bool,
     /// How other clusters are reached.
     pub remote: RemoteOptions,
 }
@@ -209,6 +214,7 @@ impl RunArgs {
             watch_namespace: self.watch_namespace.clone(),
             controllers: self.controllers.iter().copied().collect(),
             default_service_account: given(self.default_service_account.as_ref()),
+            no_cross_namespace_refs: self.no_cross_namespace_refs,
             remote: RemoteOptions {
                 insecure_tls: self.insecure_kubeconfig_tls,
                 default_account: given(self.default_kubeconfig_service_account.as_ref()),

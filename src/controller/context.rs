@@ -102,6 +102,12 @@ impl Context {
         }
     }
 
+    /// Why an object in the namespace `own` may not refer to another one, by the operator's flags.
+    pub fn denied(&self, own: &str, kind: &str, namespace: &str, name: &str) -> Option<String> {
+        let denied = self.config.no_cross_namespace_refs && own != namespace;
+        denied.then(|| format!("cross-namespace references are not allowed: cannot access {kind} {namespace}/{name}"))
+    }
+
     /// Objects of a kind in a namespace.
     pub fn api<K: Watched + Resource<Scope = NamespaceResourceScope>>(&self, namespace: &str) -> Api<K> {
         Api::namespaced(self.client.clone(), namespace)

@@ -119,6 +119,10 @@ impl Pass<'_> {
         let Some((namespace, name)) = chart::reference(&self.object) else {
             return Ok(self.refuse(UNSUPPORTED, "one of spec.chart and spec.chartRef has to be set"));
         };
+        let own = self.object.namespace().unwrap_or_default();
+        if let Some(message) = self.controller.context.denied(&own, "HelmChart", &namespace, &name) {
+            return Ok(self.refuse(reason::ACCESS_DENIED, &message));
+        }
         let path = format!("{namespace}/{name}");
         self.leave_chart(&path).await?;
         let existing = self.controller.context.caches.helm_charts.get(&namespace, &name);

@@ -74,6 +74,12 @@ impl Reconciler for KustomizationController {
             let ending = Ending::Stalled { reason: reason::INVALID_CEL_EXPRESSION, message };
             return self.finish(&object, &ending, &Facts::default(), &Told::default()).await;
         }
+        let source = source::source_id(&object);
+        let (own, _) = namespaced_name(object.as_ref());
+        if let Some(message) = self.context.denied(&own, source.kind.as_str(), &source.namespace, &source.name) {
+            let ending = Ending::Stalled { reason: reason::ACCESS_DENIED, message };
+            return self.finish(&object, &ending, &Facts::default(), &Told::default()).await;
+        }
         match self.prerequisites(&object) {
             Ok(artifact) => Box::pin(self.pass(object, &artifact)).await,
             Err(NotYet { reason, message }) => {

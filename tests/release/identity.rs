@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fairlead_testbench::{Helm, Operator, TestBench, User, wait_for};
+use fairlead_testbench::{Helm, Operator, TestBench, User, fixture_chart, wait_for};
 use serde_json::{Value, json};
 
 use crate::world::{PATIENCE, World, is, message, reason};
@@ -267,4 +267,53 @@ async fn a_cluster_that_trusts_our_tokens_needs_no_secret() {
     world.annotate("ui", "reconcile.fluxcd.io/requestedAt=now");
     world.ready("ui", 1).await;
     assert!(world.get("deployment", "ui").is_some());
+}
+
+#[tokio::test]
+async fn what_is_in_another_namespace_can_be_denied() {
+    let world = World::new("tenant").await;
+    let _operator = world.operator().args(["--no-cross-namespace-refs"]).start().await;
+    let mut release = world.release("ui", &json!({}));
+    release["spec"]["chart"]["spec"]["sourceRef"]["namespace"] = json!("flux-system");
+    world.apply(&release);
+    let denied = format!("cannot access HelmChart flux-system/{}-ui", world.namespace);
+    let object = world.says("ui", "Stalled", "True", &denied).await;
+    assert_eq!((reason(&object, "Ready"), reason(&object, "Stalled")), ("AccessDenied", "AccessDenied"));
+    world.apply(&json!({
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "metadata": {"name": "all"},
+        "spec": {"interval": "1m", "prune": false,
+            "sourceRef": {"kind": "GitRepository", "name": "all", "namespace": "flux-system"}},
+    }));
+    wait_for("the folder to be denied", PATIENCE, || async {
+        let object = world.get("kustomization", "all").ok_or("none")?;
+        let said = message(&object, "Stalled").contains("cannot access GitRepository flux-system/all");
+        if said { Ok(()) } else { Err(object["status"].to_string()) }
+    })
+    .await;
+    world.apply(&world.release("ui", &json!({})));
+    world.ready("ui", 1).await;
+}
+
+#[tokio::test]
+async fn an_account_is_that_of_the_other_cluster_and_definitions_need_rights_too() {
+    let world = World::new("both").await;
+    let _operator = world.operator().start().await;
+    let (namespace, bench) = (&world.namespace, world.bench);
+    // The same cluster under another name: what counts is who acts there.
+    kubeconfig_secret(&world, &std::fs::read_to_string(bench.kubeconfig()).expect("reads"));
+    account(&world);
+    grant(&world, "records", &records());
+    world.charts.publish(&fixture_chart("everything"), "1.0.0");
+    let spec = json!({"serviceAccountName": "deployer", "kubeConfig": {"secretRef": {"name": "prod"}}});
+    world.apply(&world.chart_release("all", "everything", &spec));
+    let object = world.says("all", "Ready", "False", "customresourcedefinitions").await;
+    let user = format!("system:serviceaccount:{namespace}:deployer");
+    assert!(message(&object, "Ready").contains(&user), "{object}");
+    assert!(records_in(bench, namespace).is_empty(), "helm ran without its definitions");
+
+    grant(&world, "objects", &objects());
+    world.apply(&world.release("ui", &spec));
+    world.ready("ui", 1).await;
+    // Its records are looked for in that cluster, although it is this one: both see the same.
+    assert_eq!(records_in(bench, namespace), ["sh.helm.release.v1.ui.v1"]);
 }
