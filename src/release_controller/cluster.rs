@@ -195,7 +195,9 @@ impl Clusters {
         let client = Client::try_from(config).map_err(|source| client_error(&place, source))?;
         let cluster = Arc::new(Cluster::direct(client, identity, label));
         let mut others = self.others();
-        others.retain(|other| !other.cluster.identity.is_outdated_by(&cluster.identity));
+        // Another pass may have made the same in the meantime.
+        let replaced = |known: &Identity| *known == cluster.identity || known.is_outdated_by(&cluster.identity);
+        others.retain(|other| !replaced(&other.cluster.identity));
         if others.len() >= KEPT {
             others.remove(0);
         }

@@ -1,5 +1,7 @@
 //! In whose name, in which cluster, and where helm's records of it are.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fairlead_testbench::{Helm, Operator, TestBench, User, fixture_chart, wait_for};
@@ -316,4 +318,36 @@ async fn an_account_is_that_of_the_other_cluster_and_definitions_need_rights_too
     world.ready("ui", 1).await;
     // Its records are looked for in that cluster, although it is this one: both see the same.
     assert_eq!(records_in(bench, namespace), ["sh.helm.release.v1.ui.v1"]);
+}
+
+/// What dies with the operator takes its access along; what it left is found and put right by the
+/// same account, at the same place.
+#[tokio::test]
+async fn a_sudden_death_in_another_name_costs_no_second_revision() {
+    let world = World::new("heir").await;
+    let mut operator = world.started(Helm::V4).await;
+    account(&world);
+    let other = world.bench.namespace("heirs").await;
+    let binding = [
+        "create",
+        "clusterrolebinding",
+        &world.namespace,
+        "--clusterrole=cluster-admin",
+        &format!("--serviceaccount={}:deployer", world.namespace),
+    ];
+    world.bench.kubectl(&binding);
+    for (number, delay) in [60_u64, 150, 300, 550].into_iter().enumerate() {
+        let name = format!("ui-{number}");
+        let spec = |port: i64| json!({"serviceAccountName": "deployer", "targetNamespace": other, "releaseName": name, "values": {"port": port}});
+        for (version, port) in [(1, 3000), (2, 3001)] {
+            world.apply(&world.release(&name, &spec(port)));
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            operator.restart().await;
+            world.ready(&name, version).await;
+            assert_eq!(i64::try_from(world.history(&name).len()), Ok(version), "killed after {delay} ms");
+        }
+        let service = get_in(world.bench, &other, "service", &name).expect("it is there");
+        assert_eq!(service["spec"]["ports"][0]["port"], 3001);
+    }
+    assert!(records_in(world.bench, &other).is_empty());
 }

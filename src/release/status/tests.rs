@@ -131,3 +131,20 @@ fn an_uninstalled_release_leaves_no_trace() {
     let gone = "False UninstallSucceeded: gone";
     assert!(shown(status).contains(&format!("Ready={gone}")) && shown(status).contains(&format!("Released={gone}")));
 }
+
+#[test]
+fn records_are_remembered_where_the_status_says() {
+    let desired = desired("a").target;
+    let kept = |storage: Option<&str>| {
+        let mut status = HelmReleaseStatus { history: vec![snapshot(1, "deployed")], ..HelmReleaseStatus::default() };
+        status.storage_namespace = storage.map(str::to_owned);
+        recorded(&status, &Target { cluster: "prod".to_owned(), ..desired.clone() }).map(|latest| latest.target)
+    };
+    let expected = |storage: &str| {
+        let [cluster, storage] = ["prod", storage].map(str::to_owned);
+        Some(Target { cluster, storage, ..desired.clone() })
+    };
+    assert_eq!(kept(Some("flux-system")), expected("flux-system"));
+    assert_eq!(kept(None), expected("apps"), "a status that does not say means the wanted place");
+    assert_eq!(recorded(&HelmReleaseStatus::default(), &desired), None);
+}
