@@ -39,7 +39,7 @@ use crate::api::FINALIZER;
 use crate::api::helm::v2::HelmRelease;
 use crate::controller::{Context, Reconciler, Requeue, run, wake};
 use crate::helm::ReleaseCache;
-use crate::helm::client::{Helm, HelmError, own_kubeconfig};
+use crate::helm::client::{self, Helm, HelmError, own_kubeconfig};
 use crate::helm::endpoint::{Endpoint, Server};
 use crate::source::store::ArtifactStore;
 use cluster::Clusters;
@@ -122,6 +122,8 @@ pub fn start(
     controllers: &mut JoinSet<&'static str>,
 ) -> io::Result<Server> {
     let (endpoint, server) = Endpoint::open(&context.config.data_dir)?;
+    // Whether or not helm is needed again: what is left of an action may be secret.
+    client::sweep(&context.config.data_dir).map_err(io::Error::other)?;
     let controller = ReleaseController::new(context.clone(), Arc::clone(store), cache.clone(), endpoint);
     let controller = controller.map_err(io::Error::other)?;
     let storage = wake::stream_of(cache.changes());

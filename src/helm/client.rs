@@ -19,6 +19,9 @@ use crate::process::{Command, Output, ProcessError};
 use crate::redact;
 use crate::values::go_yaml;
 
+/// Helm's directory below the data directory.
+const HOME: &str = "helm";
+
 /// How long `helm version` may take.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -101,7 +104,7 @@ impl Helm {
         kubeconfig: Option<PathBuf>,
         concurrent: u16,
     ) -> Result<Self, HelmError> {
-        let home = data_dir.join("helm");
+        let home = data_dir.join(HOME);
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -183,6 +186,11 @@ impl Helm {
             (None, None) => command,
         }
     }
+}
+
+/// Removes what an operator that died left of its helm actions below `data_dir`.
+pub fn sweep(data_dir: &Path) -> Result<(), HelmError> {
+    Ok(Plugin::sweep(&data_dir.join(HOME))?)
 }
 
 /// The kubeconfig that the operator itself uses: `KUBECONFIG`, or `~/.kube/config` where there is

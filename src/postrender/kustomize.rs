@@ -1,5 +1,6 @@
 //! One post-renderer by the kustomize binary, in a folder of its own.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use super::workplace::{private_dir, private_file};
 use crate::api::helm::v2::Kustomize;
 use crate::process::Command;
-use crate::redact;
+use crate::redact::{self, Redactor};
 use crate::yaml;
 
 /// The rendered objects, as the kustomization names them.
@@ -62,7 +63,8 @@ fn explained(step: &Kustomize, stderr: &str) -> String {
     }
     let said = stderr.trim();
     let said = said.rfind("Error: ").map_or(said, |at| &said[at + "Error: ".len()..]);
-    let mut words = redact::bounded(said, MESSAGE_LIMIT).into_owned();
+    let clean = redactor(step).text(&without_quote(said)).into_owned();
+    let mut words = redact::bounded(&clean, MESSAGE_LIMIT).into_owned();
     for (begin, hint) in HINTS {
         if said.contains(begin) {
             words.push_str("; ");
@@ -72,9 +74,70 @@ fn explained(step: &Kustomize, stderr: &str) -> String {
     words
 }
 
+/// Kustomize's words without the whole patch and its target, which it puts before the reason.
+fn without_quote(said: &str) -> Cow<'_, str> {
+    let quote = said.split_once(" with config: `").and_then(|(what, rest)| Some((what, rest.split_once("`: ")?.1)));
+    quote.map_or(Cow::Borrowed(said), |(what, why)| Cow::Owned(format!("{what}: {why}")))
+}
+
+/// Knows what the patches set: that may be secret, and kustomize quotes it.
+fn redactor(step: &Kustomize) -> Redactor {
+    let mut redactor = Redactor::default();
+    for patch in &step.patches {
+        patch.patch.lines().filter(|line| !line.trim_end().ends_with(':')).for_each(|line| redactor.add(line));
+        match yaml::parse(&patch.patch) {
+            Ok(Value::Array(operations)) => {
+                operations
+                    .iter()
+                    .filter_map(|operation| operation.get("value"))
+                    .for_each(|set| add(&mut redactor, set));
+            }
+            Ok(Value::Object(fields)) => {
+                // What names the object is needed to find the mistake.
+                let named = |key: &str| matches!(key, "apiVersion" | "kind" | "metadata");
+                fields.iter().filter(|(key, _)| !named(key)).for_each(|(_, set)| add(&mut redactor, set));
+                let metadata = fields.get("metadata");
+                ["labels", "annotations"]
+                    .iter()
+                    .filter_map(|key| metadata?.get(key))
+                    .for_each(|set| add(&mut redactor, set));
+            }
+            _ => {}
+        }
+    }
+    redactor
+}
+
+fn add(redactor: &mut Redactor, value: &Value) {
+    match value {
+        Value::String(text) => redactor.add(text),
+        Value::Number(number) => redactor.add(&number.to_string()),
+        Value::Array(items) => items.iter().for_each(|item| add(redactor, item)),
+        Value::Object(entries) => entries.values().for_each(|entry| add(redactor, entry)),
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_patch_sets_is_not_shown() {
+        let said = |patch: &str, words: &str| explained(&step(json!({"patches": [{"patch": patch}]})), words);
+        let quote = "Error: trouble configuring builtin PatchTransformer with config: `\npatch: |-\n  a: hunter2\n  kind: Service\ntarget:\n  kind: (\n`: unable to parse SM or JSON patch from [patch: \"a: hunter2\\nkind: Service\"]";
+        assert_eq!(
+            said("a: hunter2\nkind: Service", quote),
+            "trouble configuring builtin PatchTransformer: unable to parse SM or JSON patch from [patch: \"*****\\n*****\"]"
+        );
+        let patch = "kind: Service\nmetadata: {name: front, labels: {a: hunter4}}\nspec: {b: [hunter2, 7654321]}";
+        assert_eq!(
+            said(patch, "Error: Service front: node contents:\nhunter2 7654321 hunter4"),
+            "Service front: node contents:\n***** ***** *****"
+        );
+        let operations = "- {op: add, path: /data/x, value: {y: hunter2}}";
+        assert_eq!(said(operations, "Error: missing path /data/x: hunter2"), "missing path /data/x: *****");
+    }
 
     fn step(value: Value) -> Kustomize {
         serde_json::from_value(value).expect("a step")

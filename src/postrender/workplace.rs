@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use super::Instructions;
 
+/// The place for all of it below helm's directory.
+const FOLDER: &str = "post-render";
 /// The instructions within a workplace.
 const INSTRUCTIONS: &str = "instructions.json";
 /// What went wrong, beside the instructions: helm 4 does not pass on what a plugin says.
@@ -84,14 +86,20 @@ impl Plugin {
     /// Its name on helm's command line.
     pub const NAME: &str = "fairlead";
 
-    /// Makes the plugin anew below `home`, and removes what an operator that died left of actions.
+    /// Removes what an operator that died left of its actions below `home`.
+    pub fn sweep(home: &Path) -> Result<(), WorkplaceError> {
+        let path = home.join(FOLDER);
+        match std::fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(WorkplaceError { path, source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the plugin anew below `home`; what was there goes.
     pub fn install(home: &Path) -> Result<Self, WorkplaceError> {
-        let plugin = Self { root: home.join("post-render") };
+        Self::sweep(home)?;
+        let plugin = Self { root: home.join(FOLDER) };
         let make = || {
-            match std::fs::remove_dir_all(&plugin.root) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
             let folder = plugin.plugins().join(Self::NAME);
             DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
             DirBuilder::new().mode(0o700).create(plugin.workplaces())?;
@@ -152,7 +160,9 @@ mod tests {
         drop(workplace);
         assert!(!file.exists());
         let left = Workplace::new(&plugin.workplaces(), &instructions).expect("writes");
-        let again = Plugin::install(home.path()).expect("installs over an older one");
+        Plugin::sweep(home.path()).expect("removes");
+        Plugin::sweep(home.path()).expect("nothing to do");
+        let again = Plugin::install(home.path()).expect("installs anew");
         assert!(!left.instructions().exists(), "what a dead operator left is removed");
         assert!(again.plugins().join("fairlead/fairlead").is_symlink());
     }
