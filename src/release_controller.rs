@@ -12,6 +12,7 @@
 mod action;
 mod cluster;
 mod delete;
+mod drift;
 mod fault;
 mod identity;
 mod journal;
@@ -43,6 +44,7 @@ use crate::helm::client::{self, Helm, HelmError, own_kubeconfig};
 use crate::helm::endpoint::{Endpoint, Server};
 use crate::source::store::ArtifactStore;
 use cluster::Clusters;
+use drift::Drifts;
 use journal::Journal;
 pub use journal::JournalError;
 use leaving::Leaving;
@@ -59,6 +61,7 @@ pub struct ReleaseController {
     helm: OnceCell<Helm>,
     slots: Arc<Semaphore>,
     clusters: Clusters,
+    drifts: Drifts,
     leaving: Leaving,
     journal: Journal,
     packages: Packages,
@@ -79,6 +82,7 @@ impl ReleaseController {
             helm: OnceCell::new(),
             slots: Arc::new(Semaphore::new(usize::from(context.config.concurrent))),
             clusters: Clusters::new(client, cache, endpoint),
+            drifts: Drifts::default(),
             leaving: Leaving::default(),
             journal: Journal::open(&context.config.data_dir.join("journal"))?,
             packages: Packages::default(),

@@ -98,6 +98,10 @@ pub mod reason {
     pub const UNINSTALL_FAILED: &str = "UninstallFailed";
     /// Objects of the release were changed by somebody else.
     pub const DRIFT_DETECTED: &str = "DriftDetected";
+    /// Objects that somebody else changed were set right.
+    pub const DRIFT_CORRECTED: &str = "DriftCorrected";
+    /// Objects that somebody else changed could not be set right.
+    pub const DRIFT_CORRECTION_FAILED: &str = "DriftCorrectionFailed";
     /// No object of the release was changed by somebody else.
     pub const NO_DRIFT_DETECTED: &str = "NoDriftDetected";
     /// The release is failed and no retries are left.

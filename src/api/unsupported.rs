@@ -3,9 +3,7 @@
 //! Each function takes its spec apart without `..`: a new field does not compile until it stands in
 //! one of the two groups. To support a field, move its name to the first group and delete its line.
 
-use super::helm::v2::{
-    ChartRefKind, DriftDetection, DriftDetectionMode, HelmChartTemplateSpec, HelmReleaseSpec, Install, Test, Upgrade,
-};
+use super::helm::v2::{ChartRefKind, HelmChartTemplateSpec, HelmReleaseSpec, Install, Test, Upgrade};
 use super::kustomize::v1::KustomizationSpec;
 use super::source::v1::{GitRepositorySpec, HelmChartSpec, HelmRepositorySpec};
 
@@ -146,6 +144,7 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         target_namespace: _,
         timeout: _,
         max_history: _,
+        drift_detection: _,
         uninstall: _,
         values_from: _,
         values: _,
@@ -164,7 +163,6 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         // In parts.
         chart,
         chart_ref,
-        drift_detection,
         install,
         upgrade,
         test,
@@ -172,7 +170,6 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         rollback,
     } = spec;
     let mut paths = chart.as_ref().map(|chart| chart_template(&chart.spec)).unwrap_or_default();
-    paths.extend(drift_detection.as_ref().map(drift).unwrap_or_default());
     paths.extend(install.as_ref().map(install_action).unwrap_or_default());
     paths.extend(upgrade.as_ref().map(upgrade_action).unwrap_or_default());
     paths.extend(test.as_ref().map(test_action).unwrap_or_default());
@@ -197,12 +194,6 @@ fn chart_template(spec: &HelmChartTemplateSpec) -> Vec<&'static str> {
         verify,
     } = spec;
     set(&[("spec.chart.spec.verify", verify.is_some())])
-}
-
-fn drift(spec: &DriftDetection) -> Vec<&'static str> {
-    // Without a mode the ignore rules have nothing to do.
-    let DriftDetection { mode, ignore: _ } = spec;
-    set(&[("spec.driftDetection.mode", mode.is_some_and(|mode| mode != DriftDetectionMode::Disabled))])
 }
 
 fn install_action(spec: &Install) -> Vec<&'static str> {
@@ -298,7 +289,7 @@ mod tests {
         let release = json!({
             "interval": "1m",
             "chart": {"spec": {"chart": "ui", "sourceRef": source_ref}},
-            "driftDetection": {"mode": "disabled", "ignore": [{"paths": ["/spec/replicas"]}]},
+            "driftDetection": {"mode": "enabled", "ignore": [{"paths": ["/spec/replicas"]}]},
             "install": {"createNamespace": true, "crds": "Create"},
             "test": {"enable": false},
             "values": {"tag": "1.2.3"},
@@ -332,18 +323,11 @@ mod tests {
         let release = json!({
             "interval": "1m",
             "chart": {"spec": {"chart": "ui", "sourceRef": source_ref, "verify": verify}},
-            "driftDetection": {"mode": "enabled"},
             "install": {"remediation": {"retries": 3}},
             "upgrade": {"force": true, "crds": "CreateReplace"},
             "test": {"enable": true},
         });
-        let expected = [
-            "spec.chart.spec.verify",
-            "spec.driftDetection.mode",
-            "spec.install.remediation",
-            "spec.upgrade.force",
-            "spec.test.enable",
-        ];
+        let expected = ["spec.chart.spec.verify", "spec.install.remediation", "spec.upgrade.force", "spec.test.enable"];
         assert_eq!(helm_release(&spec(release)), expected);
         let chart_ref = json!({"interval": "1m", "chartRef": {"kind": "OCIRepository", "name": "ui"}});
         assert_eq!(helm_release(&spec(chart_ref)), ["spec.chartRef"]);

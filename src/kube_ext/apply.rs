@@ -27,6 +27,15 @@ pub enum Change {
     Unchanged,
 }
 
+/// Who applies, and whether for good.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner<'m> {
+    /// The field manager.
+    pub manager: &'m str,
+    /// Only try: nothing is stored, and the answer tells what would be.
+    pub dry_run: bool,
+}
+
 /// An object that is now as wanted.
 #[derive(Debug, Clone)]
 pub struct Applied {
@@ -51,10 +60,22 @@ pub async fn apply(
     namespace: Option<&str>,
     manifest: Value,
 ) -> Result<Applied, ApplyError> {
+    let manner = Manner { manager: FIELD_MANAGER, dry_run: false };
+    apply_as(manner, client, resolved, namespace, manifest).await
+}
+
+/// Like [`apply`], in this manner.
+pub async fn apply_as(
+    manner: Manner<'_>,
+    client: &Client,
+    resolved: &Resolved,
+    namespace: Option<&str>,
+    manifest: Value,
+) -> Result<Applied, ApplyError> {
     let mut manifest = manifest;
     let mut unknown_fields = Vec::new();
     loop {
-        match attempt(client, resolved, namespace, &manifest).await {
+        match attempt(manner, client, resolved, namespace, &manifest).await {
             Err(error) => {
                 let removed = unknown_field::remove(&mut manifest, &error.message);
                 if removed.is_empty() {
@@ -70,6 +91,7 @@ pub async fn apply(
 }
 
 async fn attempt(
+    manner: Manner<'_>,
     client: &Client,
     resolved: &Resolved,
     namespace: Option<&str>,
@@ -78,7 +100,8 @@ async fn attempt(
     let name = manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let namespace = namespace.filter(|_| resolved.namespaced);
     let path = DynamicObject::url_path(&resolved.resource, namespace);
-    let parameters = PatchParams::apply(FIELD_MANAGER).force().validation_warn();
+    let parameters = PatchParams::apply(manner.manager).force().validation_warn();
+    let parameters = PatchParams { dry_run: manner.dry_run, ..parameters };
     let request = Request::new(path)
         .patch(name, &parameters, &Patch::Apply(manifest))
         .map_err(|error| ApplyError::unsent(&error))?;
@@ -95,7 +118,7 @@ async fn attempt(
     let date = header_text(&parts.headers, http::header::DATE).and_then(|text| date(&text));
     let change = match parts.status {
         http::StatusCode::CREATED => Change::Created,
-        _ if written_since(&object, date, started.elapsed()) => Change::Configured,
+        _ if written_since(manner.manager, &object, date, started.elapsed()) => Change::Configured,
         _ => Change::Unchanged,
     };
     Ok(Applied { change, object, unknown_fields: Vec::new(), warnings: warnings(&parts.headers) })
@@ -112,9 +135,9 @@ fn refused(code: http::StatusCode, body: &[u8]) -> ApplyError {
 /// Whether our entry in the managed fields was written by the request that has just ended: the
 /// API server leaves an object alone, its time stamps too, when nothing would change. Seconds are
 /// all there is, so a write of the second before counts as well.
-fn written_since(object: &Value, answered: Option<Timestamp>, took: Duration) -> bool {
+fn written_since(manager: &str, object: &Value, answered: Option<Timestamp>, took: Duration) -> bool {
     let ours = |entry: &&Value| {
-        entry["manager"] == FIELD_MANAGER
+        entry["manager"] == manager
             && entry["operation"] == "Apply"
             && entry.get("subresource").is_none_or(|name| name == "")
     };
@@ -176,7 +199,7 @@ mod tests {
             ("someone", "2026-01-01T00:00:00Z", 0, true),
         ];
         for (manager, time, took, expected) in table {
-            let written = written_since(&object(manager, time), answered, Duration::from_secs(took));
+            let written = written_since(FIELD_MANAGER, &object(manager, time), answered, Duration::from_secs(took));
             assert_eq!(written, expected, "{manager} {time} {took}");
         }
     }

@@ -64,6 +64,7 @@ impl World {
             record: self.record.clone(),
             journal: self.journal.clone(),
             verdict,
+            drift: None,
             now: self.now,
         }
     }

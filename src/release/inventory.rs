@@ -26,18 +26,24 @@ pub struct ReleasedObject {
 /// The objects of a manifest, in its order. Documents without an object (comments, nulls) are
 /// passed over: helm applied the manifest, so none is broken.
 pub fn objects(manifest: &str) -> Vec<ReleasedObject> {
-    yaml::documents(manifest)
-        .into_iter()
-        .filter_map(|document| document.result.ok())
-        .flat_map(|value| flattened(&value))
-        .collect()
+    flattened(manifest).filter_map(|value| object(&value)).collect()
 }
 
-fn flattened(value: &Value) -> Vec<ReleasedObject> {
+/// Like [`objects`], each as a whole.
+pub fn bodies(manifest: &str) -> Vec<Value> {
+    flattened(manifest).filter(|value| object(value).is_some()).collect()
+}
+
+fn flattened(manifest: &str) -> impl Iterator<Item = Value> {
+    yaml::documents(manifest).into_iter().filter_map(|document| document.result.ok()).flat_map(items)
+}
+
+/// The items of a list; any other value is one by itself.
+fn items(mut value: Value) -> Vec<Value> {
     let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
-    match value.get("items").and_then(Value::as_array).filter(|_| is_list) {
-        Some(items) => items.iter().filter_map(object).collect(),
-        None => object(value).into_iter().collect(),
+    match value.get_mut("items").and_then(Value::as_array_mut).filter(|_| is_list) {
+        Some(items) => std::mem::take(items),
+        None => vec![value],
     }
 }
 

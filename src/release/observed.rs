@@ -18,6 +18,8 @@ pub struct Observed {
     pub journal: Option<Journal>,
     /// The health of the newest revision's objects; `None` until somebody looks.
     pub verdict: Option<Verdict>,
+    /// Whether somebody else changed the release's objects; `None` when nobody wants to know now.
+    pub drift: Option<Drift>,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -223,6 +225,18 @@ pub enum Verdict {
     InProgress(String),
     /// At least one will not get there.
     Failed(String),
+}
+
+/// Whether the objects of a release are as it made them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    /// It is time to look.
+    Unseen,
+    /// A look found differences.
+    Found {
+        /// They are to be undone, not only told.
+        correct: bool,
+    },
 }
 
 impl Desired {

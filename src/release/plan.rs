@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::observed::{Action, Observed, Target, Verdict};
+use super::observed::{Action, Drift, Observed, Target, Verdict};
 use super::state::{State, determine};
 
 /// The shortest pause between two looks at a release's objects.
@@ -43,6 +43,21 @@ pub enum Decision {
         again: Duration,
         /// What is waited for.
         why: String,
+    },
+    /// Look whether somebody else changed the objects of the revision, then decide again.
+    DetectDrift {
+        /// The revision.
+        version: i64,
+    },
+    /// Set the objects right that somebody else changed.
+    CorrectDrift {
+        /// The revision.
+        version: i64,
+    },
+    /// Tell about the objects that somebody else changed, and leave them.
+    WarnDrift {
+        /// The revision.
+        version: i64,
     },
     /// The objects are healthy, or nobody wants to wait for them: the release is made.
     Succeed {
@@ -111,7 +126,10 @@ pub fn decide(facts: &Observed) -> Decision {
         return step;
     }
     match state {
+        State::InSync { version } if facts.drift == Some(Drift::Unseen) => Decision::DetectDrift { version },
         State::InSync { .. } => Decision::Nothing,
+        State::Drifted { version, correct: true } => Decision::CorrectDrift { version },
+        State::Drifted { version, correct: false } => Decision::WarnDrift { version },
         State::Absent => attempt(facts, Action::Install, "no release in storage".to_owned()),
         State::OutOfSync { why } => attempt(facts, Action::Upgrade, why),
         State::Locked { version, ours: true, .. } => Decision::Discard { version },
@@ -218,5 +236,7 @@ fn wait(facts: &Observed, version: i64, since: Timestamp, deadline: Timestamp) -
     }
 }
 
+#[cfg(test)]
+mod drift_tests;
 #[cfg(test)]
 pub(in crate::release) mod tests;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::observed::{Observed, Phase, Recorded, Rendering, Revision};
+use super::observed::{Drift, Observed, Phase, Recorded, Rendering, Revision};
 
 /// The state of a release compared with what is desired.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,13 @@ pub enum State {
         since: Timestamp,
         /// When it ends as a failure.
         deadline: Timestamp,
+    },
+    /// What is desired is deployed, and its objects were changed by somebody else since.
+    Drifted {
+        /// The revision in force.
+        version: i64,
+        /// The changes are to be undone, not only told.
+        correct: bool,
     },
     /// What is desired is deployed and was seen healthy.
     InSync {
@@ -155,7 +162,10 @@ fn deployed(facts: &Observed, newest: &Revision) -> State {
         return State::Unrecorded { version };
     }
     if facts.record.released.is_some_and(|released| released.done) {
-        return State::InSync { version };
+        return match facts.drift {
+            Some(Drift::Found { correct }) => State::Drifted { version, correct },
+            Some(Drift::Unseen) | None => State::InSync { version },
+        };
     }
     let condition = facts.record.released.map(|released| released.since);
     let since = newest.last_deployed.max(condition).unwrap_or(facts.now);

@@ -1,6 +1,8 @@
 //! What is written on the object: conditions with Flux's types, reasons and messages, counters,
 //! and the inputs of the last attempt. Each function is one event in the life of a release.
 
+mod drift;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 

@@ -215,6 +215,7 @@ impl Pass<'_> {
         };
         self.controller.context.metrics.helm_action("uninstall", result.is_ok());
         self.cluster.verifier.forget(target);
+        self.controller.drifts.forget(target);
         let version = newest.version;
         Ok(match result {
             Ok(()) => {

@@ -26,6 +26,8 @@ const KEPT: usize = 64;
 pub struct Cluster {
     /// Speaks with that identity.
     pub client: Client,
+    /// Knows its kinds.
+    pub resolver: Resolver,
     /// Helm's records.
     pub storage: Storage,
     /// Looks at objects.
@@ -82,8 +84,9 @@ impl Cluster {
     }
 
     fn over(client: Client, storage: Storage, identity: Identity, label: String) -> Self {
-        let verifier = Verifier::new(client.clone(), Resolver::new(client.clone()));
-        Self { client, storage, verifier, identity, label }
+        let resolver = Resolver::new(client.clone());
+        let verifier = Verifier::new(client.clone(), resolver.clone());
+        Self { client, resolver, storage, verifier, identity, label }
     }
 
     /// The access that helm needs for a release; none when the operator's own will do.

@@ -9,6 +9,7 @@ use kube::ResourceExt as _;
 
 use super::ReleaseController;
 use super::cluster::Cluster;
+use super::drift::Seen;
 use super::fault::Fault;
 use super::triggers::target;
 use crate::api::condition::READY;
@@ -35,6 +36,8 @@ pub struct Pass<'c> {
     pub helm_said: Option<String>,
     /// Helm was run to make a release in this pass.
     pub ran_helm: bool,
+    /// What a look for drift gave in this pass.
+    pub seen: Option<Seen>,
     /// The journal's entry is of no more use once the status is stored.
     pub journal_is_done: bool,
 }
@@ -44,7 +47,16 @@ impl<'c> Pass<'c> {
     pub fn new(controller: &'c ReleaseController, object: Arc<HelmRelease>) -> Self {
         let status = object.status.clone().unwrap_or_default();
         let cluster = controller.clusters.own().clone();
-        Self { controller, cluster, object, status, helm_said: None, ran_helm: false, journal_is_done: false }
+        Self {
+            controller,
+            cluster,
+            object,
+            status,
+            helm_said: None,
+            ran_helm: false,
+            seen: None,
+            journal_is_done: false,
+        }
     }
 
     /// Looks at the object and does what is due; the status is stored at the end.

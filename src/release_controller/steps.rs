@@ -41,7 +41,15 @@ pub(super) enum Next {
 /// A decision that only looks or remembers may rest on the watch cache; any other is made again on
 /// what the API server says now.
 fn may_rest_on_cache(decision: &Decision) -> bool {
-    matches!(decision, Decision::Nothing | Decision::Verify { .. } | Decision::Wait { .. } | Decision::Stall { .. })
+    matches!(
+        decision,
+        Decision::Nothing
+            | Decision::Verify { .. }
+            | Decision::DetectDrift { .. }
+            | Decision::WarnDrift { .. }
+            | Decision::Wait { .. }
+            | Decision::Stall { .. }
+    )
 }
 
 impl Pass<'_> {
@@ -94,6 +102,7 @@ impl Pass<'_> {
             record: status::record(&self.status, &inputs.desired.target, previous_exists),
             journal: self.controller.journal.entry(&inputs.desired.target),
             desired: Desired { forced, reset, ..inputs.desired.clone() },
+            drift: self.drift(&inputs.desired.target, revisions.first()),
             revisions,
             verdict,
             now: Timestamp::now(),
@@ -119,6 +128,9 @@ impl Pass<'_> {
             Decision::Release { action, why } => self.run_helm(inputs, facts, action, &why).await,
             Decision::Record { version } => self.take_record(inputs, version, facts.action_of(version)).await,
             Decision::Verify { version } => self.verify(inputs, facts, version).await,
+            Decision::DetectDrift { version } => self.detect_drift(inputs, version).await,
+            Decision::CorrectDrift { .. } => self.correct_drift(target).await,
+            Decision::WarnDrift { .. } => Ok(self.warn_of_drift(target)),
             Decision::Wait { version, again, why } => {
                 let message = format!("Waiting for release {}/{}.v{version}: {why}", target.namespace, target.name);
                 self.editor().progressing(&message);
@@ -152,7 +164,7 @@ impl Pass<'_> {
         history::truncate(&mut self.status.history);
         self.editor().rendered(&desired.rendering);
         self.editor().in_sync();
-        Next::End(self.at_interval())
+        Next::End(self.at_next_look(&desired.target))
     }
 
     async fn take_record(&mut self, inputs: &Inputs, version: i64, action: Action) -> Result<Next, Fault> {
@@ -221,7 +233,9 @@ impl Pass<'_> {
         self.tell(status::success_reason(action), &message, &told);
         self.cluster.verifier.forget(target);
         self.requests_are_handled();
-        Ok(Next::End(self.at_interval()))
+        // The release is in sync now, which is when drift is looked for.
+        let over = self.corrects_drift().is_none();
+        Ok(if over { Next::End(self.at_interval()) } else { Next::Remembered })
     }
 
     /// Helm changed the revision before when it made this one: its snapshot follows.
@@ -369,7 +383,8 @@ impl Told {
 }
 
 impl Pass<'_> {
-    fn tell(&self, reason: &str, message: &str, told: &Told) {
+    /// Tells about a success.
+    pub(super) fn tell(&self, reason: &str, message: &str, told: &Told) {
         self.controller.context.reporter.normal(self.object.as_ref(), reason, message, &told.facts());
     }
 

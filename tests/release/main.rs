@@ -1,6 +1,7 @@
 //! The release loop on a real control plane, with both majors of helm.
 
 mod dependencies;
+mod drift;
 mod failure;
 mod identity;
 mod lifecycle;

@@ -68,11 +68,12 @@ fn in_sync() -> Observed {
         desired,
         journal: None,
         verdict: None,
+        drift: None,
         now: at(10),
     }
 }
 
-fn with(change: impl FnOnce(&mut Observed)) -> Decision {
+pub(super) fn with(change: impl FnOnce(&mut Observed)) -> Decision {
     let mut facts = in_sync();
     change(&mut facts);
     decide(&facts)
@@ -86,7 +87,7 @@ fn without_record(change: impl FnOnce(&mut Observed)) -> Decision {
     })
 }
 
-fn waiting(facts: &mut Observed) {
+pub(super) fn waiting(facts: &mut Observed) {
     facts.record.released = Some(Released { done: false, since: at(1) });
 }
 
@@ -100,7 +101,7 @@ fn journaled(facts: &mut Observed, action: Action, base: i64) {
     });
 }
 
-fn failed(facts: &mut Observed, recorded: bool, failures: i64) {
+pub(super) fn failed(facts: &mut Observed, recorded: bool, failures: i64) {
     facts.revisions[0].status = Phase::Failed;
     if let Some(latest) = facts.record.latest.as_mut() {
         latest.failed = recorded;
