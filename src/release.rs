@@ -17,6 +17,7 @@ pub mod inventory;
 pub mod name;
 pub mod observed;
 pub mod plan;
+pub mod remediation;
 pub mod state;
 pub mod status;
 

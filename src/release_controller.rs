@@ -19,10 +19,14 @@ mod journal;
 mod leaving;
 mod package;
 mod pass;
+mod remedy;
 mod resolve;
 mod sensitive;
+mod settings;
 mod steps;
 mod storage;
+mod test_run;
+mod told;
 mod triggers;
 mod verify;
 mod waiting;
@@ -54,12 +58,16 @@ use pass::Pass;
 /// Passes that may be under way: most of them wait for an answer of the API server, or for a slot.
 const PASSES: u16 = 64;
 
+/// `helm test` processes that may run: each only waits for pods, and holds no slot of a release.
+const TESTS: usize = 32;
+
 /// Reconciles every `HelmRelease`.
 pub struct ReleaseController {
     context: Context,
     store: Arc<ArtifactStore>,
     helm: OnceCell<Helm>,
     slots: Arc<Semaphore>,
+    test_slots: Arc<Semaphore>,
     clusters: Clusters,
     drifts: Drifts,
     leaving: Leaving,
@@ -81,6 +89,7 @@ impl ReleaseController {
             store,
             helm: OnceCell::new(),
             slots: Arc::new(Semaphore::new(usize::from(context.config.concurrent))),
+            test_slots: Arc::new(Semaphore::new(TESTS)),
             clusters: Clusters::new(client, cache, endpoint),
             drifts: Drifts::default(),
             leaving: Leaving::default(),

@@ -3,7 +3,7 @@
 //! Each function takes its spec apart without `..`: a new field does not compile until it stands in
 //! one of the two groups. To support a field, move its name to the first group and delete its line.
 
-use super::helm::v2::{ChartRefKind, HelmChartTemplateSpec, HelmReleaseSpec, Install, Test, Upgrade};
+use super::helm::v2::{ChartRefKind, HelmChartTemplateSpec, HelmReleaseSpec};
 use super::kustomize::v1::KustomizationSpec;
 use super::source::v1::{GitRepositorySpec, HelmChartSpec, HelmRepositorySpec};
 
@@ -148,6 +148,10 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         uninstall: _,
         values_from: _,
         values: _,
+        install: _,
+        upgrade: _,
+        rollback: _,
+        test: _,
         depends_on: _,
         wait_strategy: _,
         health_check_exprs: _,
@@ -163,20 +167,13 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         // In parts.
         chart,
         chart_ref,
-        install,
-        upgrade,
-        test,
         // Not yet.
-        rollback,
     } = spec;
     let mut paths = chart.as_ref().map(|chart| chart_template(&chart.spec)).unwrap_or_default();
-    paths.extend(install.as_ref().map(install_action).unwrap_or_default());
-    paths.extend(upgrade.as_ref().map(upgrade_action).unwrap_or_default());
-    paths.extend(test.as_ref().map(test_action).unwrap_or_default());
-    paths.extend(set(&[
-        ("spec.chartRef", chart_ref.as_ref().is_some_and(|chart| chart.kind != ChartRefKind::HelmChart)),
-        ("spec.rollback", rollback.is_some()),
-    ]));
+    paths.extend(set(&[(
+        "spec.chartRef",
+        chart_ref.as_ref().is_some_and(|chart| chart.kind != ChartRefKind::HelmChart),
+    )]));
     paths
 }
 
@@ -194,69 +191,6 @@ fn chart_template(spec: &HelmChartTemplateSpec) -> Vec<&'static str> {
         verify,
     } = spec;
     set(&[("spec.chart.spec.verify", verify.is_some())])
-}
-
-fn install_action(spec: &Install) -> Vec<&'static str> {
-    let Install {
-        // Acted on.
-        timeout: _,
-        disable_wait: _,
-        disable_wait_for_jobs: _,
-        disable_hooks: _,
-        disable_open_api_validation: _,
-        disable_schema_validation: _,
-        disable_take_ownership: _,
-        skip_crds: _,
-        create_namespace: _,
-        crds: _,
-        // Not yet.
-        strategy,
-        remediation,
-        replace,
-        server_side_apply,
-    } = spec;
-    set(&[
-        ("spec.install.strategy", strategy.is_some()),
-        ("spec.install.remediation", remediation.is_some()),
-        ("spec.install.replace", *replace),
-        ("spec.install.serverSideApply", server_side_apply.is_some()),
-    ])
-}
-
-fn upgrade_action(spec: &Upgrade) -> Vec<&'static str> {
-    let Upgrade {
-        // Acted on.
-        timeout: _,
-        disable_wait: _,
-        disable_wait_for_jobs: _,
-        disable_hooks: _,
-        disable_open_api_validation: _,
-        disable_schema_validation: _,
-        disable_take_ownership: _,
-        chart_name_change_strategy: _,
-        crds: _,
-        // Not yet.
-        strategy,
-        remediation,
-        force,
-        preserve_values,
-        cleanup_on_fail,
-        server_side_apply,
-    } = spec;
-    set(&[
-        ("spec.upgrade.strategy", strategy.is_some()),
-        ("spec.upgrade.remediation", remediation.is_some()),
-        ("spec.upgrade.force", *force),
-        ("spec.upgrade.preserveValues", *preserve_values),
-        ("spec.upgrade.cleanupOnFail", *cleanup_on_fail),
-        ("spec.upgrade.serverSideApply", server_side_apply.is_some()),
-    ])
-}
-
-fn test_action(spec: &Test) -> Vec<&'static str> {
-    // Without `enable` the rest has nothing to do.
-    let Test { enable, timeout: _, ignore_failures: _, filters: _ } = spec;
-    set(&[("spec.test.enable", *enable)])
 }
 
 fn set(fields: &[Field]) -> Vec<&'static str> {
@@ -327,7 +261,7 @@ mod tests {
             "upgrade": {"force": true, "crds": "CreateReplace"},
             "test": {"enable": true},
         });
-        let expected = ["spec.chart.spec.verify", "spec.install.remediation", "spec.upgrade.force", "spec.test.enable"];
+        let expected = ["spec.chart.spec.verify"];
         assert_eq!(helm_release(&spec(release)), expected);
         let chart_ref = json!({"interval": "1m", "chartRef": {"kind": "OCIRepository", "name": "ui"}});
         assert_eq!(helm_release(&spec(chart_ref)), ["spec.chartRef"]);

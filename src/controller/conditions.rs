@@ -34,6 +34,11 @@ impl Truth {
             Self::Unknown => "Unknown",
         }
     }
+
+    /// As read; anything that Kubernetes does not define is unknown.
+    pub fn from_status(status: &str) -> Self {
+        [Self::True, Self::False].into_iter().find(|truth| truth.as_str() == status).unwrap_or(Self::Unknown)
+    }
 }
 
 /// Sets a condition. Its transition time changes only with its status. The message is redacted

@@ -53,7 +53,16 @@ pub struct ChartAction {
     pub disable_schema_validation: bool,
     /// Do not take over objects that another tool made.
     pub disable_take_ownership: bool,
-    /// The newest revision was applied by the API server (upgrade only).
+    /// Take a name whose deleted release is still in helm's storage (install only).
+    pub replace: bool,
+    /// Replace objects that cannot be updated (upgrade only; helm 4 cannot where the API server
+    /// applies).
+    pub force: bool,
+    /// Keep the values of the last revision below the new ones (upgrade only).
+    pub preserve_values: bool,
+    /// Delete what a failed upgrade created (upgrade only).
+    pub cleanup_on_fail: bool,
+    /// Let the API server apply the objects (helm 4 only).
     pub server_side: bool,
     /// Let helm itself wait, for charts whose post hooks depend on it.
     pub wait: bool,
@@ -91,21 +100,62 @@ pub struct UninstallAction {
     pub deletion_propagation: Option<String>,
 }
 
+/// What to go back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of helm's")]
+pub struct RollbackAction {
+    /// Name of the release.
+    pub release_name: String,
+    /// Namespace of the release and of its storage.
+    pub namespace: String,
+    /// The revision to go back to.
+    pub revision: i64,
+    /// Limit for each Kubernetes operation of helm.
+    pub timeout: Duration,
+    /// Run no hooks.
+    pub disable_hooks: bool,
+    /// Delete what a failed rollback created.
+    pub cleanup_on_fail: bool,
+    /// Replace objects that cannot be updated (helm 4 cannot where the API server applies).
+    pub force: bool,
+    /// Let the API server apply the objects (helm 4 only).
+    pub server_side: bool,
+    /// Revisions to keep; 0 keeps all.
+    pub max_history: u32,
+}
+
+/// What to test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestAction {
+    /// Name of the release.
+    pub release_name: String,
+    /// Namespace of the release and of its storage.
+    pub namespace: String,
+    /// Limit for each Kubernetes operation of helm, such as a test.
+    pub timeout: Duration,
+    /// Names of tests to run, or (`true`) to leave out.
+    pub filters: Vec<(String, bool)>,
+}
+
 /// Arguments of `helm install` and `helm upgrade`; the values are read from standard input.
 pub fn chart_action(action: &ChartAction, version: Version) -> Vec<OsString> {
     let mut args = Arguments::new(action.verb.as_str());
-    args.flag(action.verb == Verb::Install && action.create_namespace, "--create-namespace");
-    if action.verb == Verb::Upgrade {
+    if action.verb == Verb::Install {
+        args.flag(action.create_namespace, "--create-namespace");
+        args.flag(action.replace, "--replace");
+    } else {
         args.option("--history-max", &action.max_history.to_string());
         // Without it helm reuses the last values whenever the new ones are empty.
-        args.flag(true, "--reset-values");
+        args.flag(true, if action.preserve_values { "--reuse-values" } else { "--reset-values" });
+        args.flag(action.cleanup_on_fail, "--cleanup-on-fail");
+        args.force(action.force, action.server_side, version);
     }
     args.flag(action.skip_crds, "--skip-crds");
     args.flag(action.disable_hooks, "--no-hooks");
     args.flag(action.disable_openapi_validation, "--disable-openapi-validation");
     args.flag(action.disable_schema_validation, "--skip-schema-validation");
     args.flag(!action.disable_take_ownership, "--take-ownership");
-    args.server_side(action, version);
+    args.server_side(action.server_side, version);
     args.wait(action.wait, version);
     args.option("--timeout", &go_duration(action.timeout));
     args.option("--namespace", &action.namespace);
@@ -115,6 +165,33 @@ pub fn chart_action(action: &ChartAction, version: Version) -> Vec<OsString> {
     }
     args.positional(&action.release_name);
     args.0.push(action.chart.clone().into_os_string());
+    args.0
+}
+
+/// Arguments of `helm rollback`.
+pub fn rollback(action: &RollbackAction, version: Version) -> Vec<OsString> {
+    let mut args = Arguments::new("rollback");
+    args.option("--history-max", &action.max_history.to_string());
+    args.flag(action.disable_hooks, "--no-hooks");
+    args.flag(action.cleanup_on_fail, "--cleanup-on-fail");
+    args.force(action.force, action.server_side, version);
+    args.server_side(action.server_side, version);
+    args.option("--timeout", &go_duration(action.timeout));
+    args.option("--namespace", &action.namespace);
+    args.positional(&action.release_name);
+    args.0.push(action.revision.to_string().into());
+    args.0
+}
+
+/// Arguments of `helm test`.
+pub fn test(action: &TestAction) -> Vec<OsString> {
+    let mut args = Arguments::new("test");
+    for (name, exclude) in &action.filters {
+        args.option("--filter", &format!("{}name={name}", if *exclude { "!" } else { "" }));
+    }
+    args.option("--timeout", &go_duration(action.timeout));
+    args.option("--namespace", &action.namespace);
+    args.positional(&action.release_name);
     args.0
 }
 
@@ -152,12 +229,21 @@ impl Arguments {
         self.0.push(format!("{name}={value}").into());
     }
 
-    /// Helm 4 applies new releases by the API server, and older ones as before. As in Flux the
-    /// release wins over whoever changed a field since: a scaled replica count fails no upgrade.
-    fn server_side(&mut self, action: &ChartAction, version: Version) {
-        if version.major >= 4 && (action.verb == Verb::Install || action.server_side) {
-            self.option("--server-side", "true");
-            self.flag(true, "--force-conflicts");
+    /// As in Flux the release wins over whoever changed a field since: a scaled replica count
+    /// fails no upgrade. Helm 3 only knows the client's way.
+    fn server_side(&mut self, wanted: bool, version: Version) {
+        if version.major >= 4 {
+            self.option("--server-side", if wanted { "true" } else { "false" });
+            self.flag(wanted, "--force-conflicts");
+        }
+    }
+
+    /// The API server replaces nothing, whoever asks for it.
+    fn force(&mut self, wanted: bool, server_side: bool, version: Version) {
+        if version.major >= 4 {
+            self.flag(wanted && !server_side, "--force-replace");
+        } else {
+            self.flag(wanted, "--force");
         }
     }
 
@@ -215,7 +301,11 @@ mod tests {
             disable_openapi_validation: false,
             disable_schema_validation: false,
             disable_take_ownership: false,
-            server_side: false,
+            replace: false,
+            force: false,
+            preserve_values: false,
+            cleanup_on_fail: false,
+            server_side: true,
             wait: false,
             max_history: 5,
             post_renderer: None,
@@ -236,12 +326,56 @@ mod tests {
     }
 
     #[test]
-    fn helm_4_goes_on_as_the_release_began() {
-        let upgrade = |server_side| ChartAction { verb: Verb::Upgrade, server_side, ..install() };
-        let forces = |action, version| words(&chart_action(&action, version)).contains("--force-conflicts");
-        assert!(forces(upgrade(true), HELM4));
-        assert!(!forces(upgrade(false), HELM4));
-        assert!(!forces(upgrade(true), HELM3));
+    fn who_applies_and_how_hard_depends_on_helm() {
+        let upgrade = |server_side, version| {
+            let action = ChartAction { verb: Verb::Upgrade, server_side, force: true, ..install() };
+            let words = words(&chart_action(&action, version));
+            ["--server-side=true", "--server-side=false", "--force-conflicts", "--force-replace", "--force"]
+                .into_iter()
+                .filter(|flag| words.split(' ').any(|word| word == *flag))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(upgrade(true, HELM4), ["--server-side=true", "--force-conflicts"]);
+        assert_eq!(upgrade(false, HELM4), ["--server-side=false", "--force-replace"]);
+        assert_eq!(upgrade(true, HELM3), ["--force"]);
+    }
+
+    #[test]
+    fn a_rollback() {
+        let action = RollbackAction {
+            release_name: "ui".to_owned(),
+            namespace: "ui-default".to_owned(),
+            revision: 3,
+            timeout: Duration::from_secs(2),
+            disable_hooks: true,
+            cleanup_on_fail: true,
+            force: true,
+            server_side: false,
+            max_history: 7,
+        };
+        assert_eq!(
+            words(&rollback(&action, HELM3)),
+            "rollback --history-max=7 --no-hooks --cleanup-on-fail --force --timeout=2000ms --namespace=ui-default -- ui 3"
+        );
+        let action = RollbackAction { server_side: true, disable_hooks: false, cleanup_on_fail: false, ..action };
+        assert_eq!(
+            words(&rollback(&action, HELM4)),
+            "rollback --history-max=7 --server-side=true --force-conflicts --timeout=2000ms --namespace=ui-default -- ui 3"
+        );
+    }
+
+    #[test]
+    fn a_test() {
+        let action = TestAction {
+            release_name: "ui".to_owned(),
+            namespace: "ui-default".to_owned(),
+            timeout: Duration::from_secs(2),
+            filters: vec![("smoke".to_owned(), false), ("slow".to_owned(), true)],
+        };
+        assert_eq!(
+            words(&test(&action)),
+            "test --filter=name=smoke --filter=!name=slow --timeout=2000ms --namespace=ui-default -- ui"
+        );
     }
 
     #[test]
@@ -250,6 +384,12 @@ mod tests {
         let words = words(&chart_action(&action, HELM3));
         assert!(words.starts_with("upgrade --history-max=5 --reset-values "), "{words}");
         assert!(!words.contains("--create-namespace"), "{words}");
+        let kept = ChartAction { preserve_values: true, cleanup_on_fail: true, replace: true, ..action };
+        let words = self::words(&chart_action(&kept, HELM3));
+        assert!(words.starts_with("upgrade --history-max=5 --reuse-values --cleanup-on-fail "), "{words}");
+        assert!(!words.contains("--replace"), "{words}");
+        let again = ChartAction { replace: true, ..install() };
+        assert!(self::words(&chart_action(&again, HELM3)).starts_with("install --replace "));
     }
 
     #[test]

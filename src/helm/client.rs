@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
-use super::argv::{self, ChartAction, UninstallAction};
+use super::argv::{self, ChartAction, RollbackAction, TestAction, UninstallAction};
 use super::endpoint::Admission;
 use super::output::{self, Cause};
 use super::version::{self, Version, VersionError};
@@ -157,8 +157,22 @@ impl Helm {
         Workplace::new(&self.post_rendering.workplaces(), instructions)
     }
 
+    /// Makes a revision that is an earlier one again.
+    pub async fn rollback(&self, action: &RollbackAction) -> Result<Done, HelmError> {
+        self.run(&argv::rollback(action, self.version), None, action.timeout).await
+    }
+
+    /// Runs the tests of a release. Waits for pods only, and so takes no slot.
+    pub async fn test(&self, action: &TestAction) -> Result<Done, HelmError> {
+        self.run_now(&argv::test(action), None, action.timeout).await
+    }
+
     async fn run(&self, args: &[OsString], input: Option<Vec<u8>>, timeout: Duration) -> Result<Done, HelmError> {
         let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
+        self.run_now(args, input, timeout).await
+    }
+
+    async fn run_now(&self, args: &[OsString], input: Option<Vec<u8>>, timeout: Duration) -> Result<Done, HelmError> {
         let mut command = self.command(args).timeout(timeout.saturating_add(HANG_MARGIN)).output_limit(OUTPUT_LIMIT);
         if let Some(input) = input {
             command = command.stdin(input);

@@ -122,6 +122,11 @@ impl StoredRelease {
         self.document.get("hooks").and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether helm let the API server apply the objects.
+    pub fn is_server_side(&self) -> bool {
+        text(self.document.get("apply_method")) == super::summary::SERVER_SIDE
+    }
+
     /// A field of `info`.
     pub fn info(&self, field: &str) -> Option<&Value> {
         self.document.get("info")?.get(field)

@@ -11,7 +11,7 @@ use super::storage::{self, StorageError};
 use crate::values::config_digest;
 
 /// Helm's word for server-side apply.
-const SERVER_SIDE: &str = "ssa";
+pub(super) const SERVER_SIDE: &str = "ssa";
 
 /// Helm's status of a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

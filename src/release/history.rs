@@ -1,11 +1,16 @@
 //! The history on the status: snapshots, newest first, as many as Flux keeps.
 
-use crate::api::helm::v2::Snapshot;
+use crate::api::helm::v2::{Snapshot, TestHookStatus};
 
-use super::observed::{Recorded, Target};
+use super::observed::{Action, Recorded, Target, Tests};
 
 /// Version of the rules that snapshot digests are computed by: helm 4's release format.
 pub const API_VERSION: &str = "v2";
+
+/// Helm's phase of a hook that failed.
+pub const FAILED: &str = "Failed";
+/// Helm's phase of a hook that succeeded.
+pub const SUCCEEDED: &str = "Succeeded";
 
 /// Snapshots that are kept when none of them is one to go back to.
 const LONGEST: usize = 5;
@@ -23,12 +28,11 @@ pub fn put(history: &mut Vec<Snapshot>, mut snapshot: Snapshot) {
     history.sort_by_key(|known| std::cmp::Reverse(known.version));
 }
 
-/// Drops what is older than the release before the newest one; without such a release the newest
-/// five are kept.
-pub fn truncate(history: &mut Vec<Snapshot>) {
-    let good = |known: &Snapshot| matches!(known.status.as_str(), "deployed" | "superseded");
-    let previous = history.iter().skip(1).position(good);
-    history.truncate(previous.map_or(LONGEST, |position| position + 2));
+/// Drops what is older than the release before the newest one that a rollback would go back to;
+/// without such a release the newest five are kept.
+pub fn truncate(history: &mut Vec<Snapshot>, ignore_test_failures: bool) {
+    let previous = position_of_previous(history, ignore_test_failures);
+    history.truncate(previous.map_or(LONGEST, |position| position + 1));
 }
 
 /// Whether a snapshot is of that revision.
@@ -61,7 +65,36 @@ pub fn recorded(history: &[Snapshot], cluster: &str, storage: &str) -> Option<Re
         failed: newest.status == "failed",
         chart_name: newest.chart_name.clone(),
         config_digest: newest.config_digest.clone(),
+        action: newest.action.as_deref().and_then(Action::from_snapshot),
+        tests: tests(newest),
     })
+}
+
+/// How the tests of a revision went, by its snapshot.
+fn tests(snapshot: &Snapshot) -> Tests {
+    let Some(hooks) = &snapshot.test_hooks else {
+        return Tests::Pending;
+    };
+    let ended_as = |hook: &TestHookStatus, phase: &str| hook.phase.as_deref() == Some(phase);
+    if hooks.values().any(|hook| ended_as(hook, FAILED)) {
+        return Tests::Failed;
+    }
+    if hooks.values().all(|hook| ended_as(hook, SUCCEEDED)) { Tests::Passed } else { Tests::Pending }
+}
+
+/// The revision that a rollback goes back to: the newest good one before the latest; one with
+/// failed tests is good only where these are ignored.
+pub fn previous(history: &[Snapshot], ignore_test_failures: bool) -> Option<i64> {
+    position_of_previous(history, ignore_test_failures).map(|position| history[position].version)
+}
+
+/// The history is newest first.
+fn position_of_previous(history: &[Snapshot], ignore_test_failures: bool) -> Option<usize> {
+    let good = |known: &Snapshot| {
+        matches!(known.status.as_str(), "deployed" | "superseded")
+            && (ignore_test_failures || tests(known) != Tests::Failed)
+    };
+    Some(history.iter().skip(1).position(good)? + 1)
 }
 
 #[cfg(test)]
@@ -120,14 +153,41 @@ pub(in crate::release) mod tests {
     #[test]
     fn the_release_before_is_kept_and_nothing_older() {
         let mut kept = history(&[(4, "deployed"), (3, "failed"), (2, "superseded"), (1, "superseded")]);
-        truncate(&mut kept);
+        truncate(&mut kept, false);
         assert_eq!(shown(&kept), [(4, "deployed"), (3, "failed"), (2, "superseded")]);
         let mut failures: Vec<_> = (1..=7).rev().map(|version| snapshot(version, "failed")).collect();
-        truncate(&mut failures);
+        truncate(&mut failures, false);
         assert_eq!(failures.len(), 5);
         let mut alone = history(&[(1, "deployed")]);
-        truncate(&mut alone);
+        truncate(&mut alone, false);
         assert_eq!(alone.len(), 1);
+    }
+
+    #[test]
+    fn a_rollback_goes_back_to_the_newest_good_revision() {
+        let mut kept = history(&[(4, "deployed"), (3, "superseded"), (2, "failed"), (1, "superseded")]);
+        let failed = TestHookStatus { phase: Some(FAILED.to_owned()), ..TestHookStatus::default() };
+        kept[1].test_hooks = Some([("smoke".to_owned(), failed)].into());
+        assert_eq!((previous(&kept, false), previous(&kept, true)), (Some(1), Some(3)));
+        assert_eq!(previous(&kept[..1], true), None);
+        let mut tolerant = kept.clone();
+        truncate(&mut tolerant, true);
+        truncate(&mut kept, false);
+        assert_eq!((tolerant.len(), kept.len()), (2, 4));
+    }
+
+    #[test]
+    fn tests_went_as_the_snapshot_says() {
+        let went = |phases: Option<&[&str]>| {
+            let hook = |phase: &&str| TestHookStatus { phase: Some((*phase).to_owned()), ..TestHookStatus::default() };
+            let hooks = phases.map(|phases| phases.iter().map(|phase| ((*phase).to_owned(), hook(phase))).collect());
+            tests(&Snapshot { test_hooks: hooks, ..snapshot(1, "deployed") })
+        };
+        assert_eq!(went(None), Tests::Pending);
+        assert_eq!(went(Some(&[])), Tests::Passed, "a chart without tests");
+        assert_eq!(went(Some(&["Succeeded"])), Tests::Passed);
+        assert_eq!(went(Some(&["Succeeded", "Running"])), Tests::Pending);
+        assert_eq!(went(Some(&["Running", "Failed"])), Tests::Failed);
     }
 
     #[test]

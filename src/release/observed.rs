@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::remediation::{OnFailure, RollbackTarget};
+
 /// Everything known about one release at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
@@ -20,12 +22,15 @@ pub struct Observed {
     pub verdict: Option<Verdict>,
     /// Whether somebody else changed the release's objects; `None` when nobody wants to know now.
     pub drift: Option<Drift>,
+    /// The revision that a rollback would go back to.
+    pub rollback_target: Option<RollbackTarget>,
     /// The present moment.
     pub now: Timestamp,
 }
 
 /// The release that the object asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Desired {
     /// Name and namespace of the release.
     pub target: Target,
@@ -41,6 +46,16 @@ pub struct Desired {
     pub install: Settings,
     /// How to upgrade.
     pub upgrade: Settings,
+    /// How to roll back.
+    pub rollback: Settings,
+    /// How to uninstall.
+    pub uninstall: Settings,
+    /// What a failed install leads to.
+    pub on_install_failure: OnFailure,
+    /// What a failed upgrade leads to.
+    pub on_upgrade_failure: OnFailure,
+    /// Whether a release is tested once it is made.
+    pub tests: bool,
     /// Whether a chart of another name replaces the release instead of upgrading it.
     pub reinstall_renamed_chart: bool,
     /// What changes the rendered objects.
@@ -135,6 +150,10 @@ pub struct Record {
     pub rendering: Rendering,
     /// `status.observedGeneration`.
     pub generation: Option<i64>,
+    /// The `Remediated` condition: whether a remediation has come to its end.
+    pub remediated: Option<Released>,
+    /// Since when the release or its tests are recorded as failed.
+    pub failed_since: Option<Timestamp>,
     /// The inputs of the last attempt.
     pub attempted: Option<Attempt>,
     /// Failed installs of those inputs that left a revision.
@@ -156,9 +175,25 @@ pub struct Recorded {
     pub chart_name: String,
     /// Flux's digest of the values it was made of: as they were given to helm.
     pub config_digest: String,
+    /// What made it, where the snapshot says so.
+    pub action: Option<Action>,
+    /// How its tests went.
+    pub tests: Tests,
 }
 
-/// The `Released` condition.
+/// How the tests of a revision went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tests {
+    /// They have not been run to their end.
+    #[default]
+    Pending,
+    /// All passed, or there are none.
+    Passed,
+    /// At least one failed.
+    Failed,
+}
+
+/// The `Released` condition, or another one of the same sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Released {
     /// Whether its status is True.
@@ -180,7 +215,7 @@ pub struct Attempt {
     pub action: Option<Action>,
 }
 
-/// A helm action that makes a revision.
+/// A helm action that changes a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
@@ -188,6 +223,10 @@ pub enum Action {
     Install,
     /// `helm upgrade`.
     Upgrade,
+    /// `helm rollback`.
+    Rollback,
+    /// `helm uninstall`.
+    Uninstall,
 }
 
 impl Action {
@@ -196,7 +235,14 @@ impl Action {
         match self {
             Self::Install => "install",
             Self::Upgrade => "upgrade",
+            Self::Rollback => "rollback",
+            Self::Uninstall => "uninstall",
         }
+    }
+
+    /// The action that a snapshot names, if it is one that makes a revision.
+    pub fn from_snapshot(word: &str) -> Option<Self> {
+        [Self::Install, Self::Upgrade, Self::Rollback].into_iter().find(|action| action.as_str() == word)
     }
 }
 
@@ -209,7 +255,7 @@ pub struct Journal {
     pub action: Action,
     /// The newest revision before it began, 0 for none.
     pub base: i64,
-    /// Flux's digest of the values it was given.
+    /// Flux's digest of the values it was given; empty for a rollback and an uninstall.
     pub config_digest: String,
     /// What changes the objects that it renders.
     #[serde(default)]
@@ -255,7 +301,14 @@ impl Desired {
         match action {
             Action::Install => self.install,
             Action::Upgrade => self.upgrade,
+            Action::Rollback => self.rollback,
+            Action::Uninstall => self.uninstall,
         }
+    }
+
+    /// What a failure of an action leads to.
+    pub fn on_failure(&self, action: Action) -> OnFailure {
+        if action == Action::Install { self.on_install_failure } else { self.on_upgrade_failure }
     }
 }
 
@@ -282,10 +335,41 @@ impl Observed {
         journal.is_some_and(|entry| entry.target == self.desired.target && version > entry.base)
     }
 
-    /// The action that made the release what it is: as attempted last, else told by the number.
+    /// Whether a deletion that is under way was begun by an action of ours that is gone.
+    pub fn uninstall_begun_by_us(&self) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_some_and(|entry| entry.target == self.desired.target && entry.action == Action::Uninstall)
+    }
+
+    /// The newest snapshot, if it is of that revision.
+    pub fn recorded(&self, version: i64) -> Option<&Recorded> {
+        let latest = self.record.latest.as_ref();
+        latest.filter(|latest| latest.target == self.desired.target && latest.version == version)
+    }
+
+    /// The action that made the release what it is: as begun or recorded, else as attempted last,
+    /// else told by the number.
     pub fn action_of(&self, version: i64) -> Action {
         let journaled = self.journal.as_ref().filter(|_| self.begun_by_us(version)).map(|entry| entry.action);
-        let attempted = || self.record.attempted.as_ref().filter(|_| self.same_attempt())?.action;
-        journaled.or_else(attempted).unwrap_or(if version == 1 { Action::Install } else { Action::Upgrade })
+        let recorded = || self.recorded(version)?.action.filter(|action| *action == Action::Rollback);
+        journaled.or_else(recorded).or_else(|| self.attempted()).unwrap_or(if version == 1 {
+            Action::Install
+        } else {
+            Action::Upgrade
+        })
+    }
+
+    /// The action of the last attempt, if that had the inputs that are desired now.
+    pub fn attempted(&self) -> Option<Action> {
+        self.record.attempted.as_ref().filter(|_| self.same_attempt())?.action
+    }
+
+    /// Failures of an action with the inputs that are desired now.
+    pub fn failures(&self, action: Action) -> i64 {
+        match action {
+            _ if !self.same_attempt() => 0,
+            Action::Install => self.record.install_failures,
+            _ => self.record.upgrade_failures,
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::observed::{Action, Drift, Observed, Target, Verdict};
+use super::remediation::{OnFailure, Remediation, Strategy};
 use super::state::{State, determine};
 
 /// The shortest pause between two looks at a release's objects.
@@ -105,6 +106,26 @@ pub enum Decision {
         /// The reason in words.
         why: String,
     },
+    /// Go back to an earlier revision.
+    Rollback {
+        /// The revision to go back to.
+        to: i64,
+    },
+    /// Remove a release that failed.
+    Remove {
+        /// The failed revision.
+        version: i64,
+    },
+    /// Run the chart's tests.
+    Test {
+        /// The revision.
+        version: i64,
+    },
+    /// Come back later: a failure is tried again after a pause.
+    AwaitRetry {
+        /// When.
+        until: Timestamp,
+    },
     /// Do nothing until an input changes: this one has failed.
     Stall {
         /// What failed.
@@ -112,6 +133,8 @@ pub enum Decision {
         /// How often.
         attempts: i64,
     },
+    /// Do nothing until an input changes: there is no revision to go back to.
+    NoRollbackTarget,
 }
 
 /// Decides the next step.
@@ -135,12 +158,13 @@ pub fn decide(facts: &Observed) -> Decision {
         State::Locked { version, ours: true, .. } => Decision::Discard { version },
         State::Locked { version, until, .. } if facts.now < until => Decision::AwaitLock { version, until },
         State::Locked { version, .. } => Decision::Unlock { version },
-        State::Uninstalling { version, until } if facts.now < until => Decision::AwaitLock { version, until },
-        State::Uninstalling { .. } => Decision::Uninstall {
-            target: facts.desired.target.clone(),
-            why: "its deletion was begun and not finished".to_owned(),
-        },
+        State::Uninstalling { version, ours, until } if !ours && facts.now < until => {
+            Decision::AwaitLock { version, until }
+        }
+        State::Uninstalling { version, .. } => finish_uninstall(facts, version),
         State::Failed { version, recorded } => after_failure(facts, version, recorded),
+        State::TestsFailed { version } => remediate(facts, version, "its tests failed"),
+        State::Untested { version } => Decision::Test { version },
         State::Unrecorded { version } => Decision::Record { version },
         State::Waiting { version, since, deadline } => wait(facts, version, since, deadline),
     }
@@ -184,27 +208,73 @@ fn forced(state: &State) -> Option<Decision> {
 }
 
 fn attempt(facts: &Observed, action: Action, why: String) -> Decision {
-    let attempts = match action {
-        Action::Install => facts.record.install_failures,
-        Action::Upgrade => facts.record.upgrade_failures,
-    };
-    if facts.same_attempt() && attempts > 0 {
+    let attempts = facts.failures(action);
+    if facts.desired.on_failure(action).is_exhausted(attempts) {
         return Decision::Stall { action, attempts };
     }
-    Decision::Release { action, why }
+    again(facts, action, attempts, why)
+}
+
+/// Another try, after the pause that so many failures ask for.
+fn again(facts: &Observed, action: Action, failures: i64, why: String) -> Decision {
+    let pause = facts.desired.on_failure(facts.attempted().unwrap_or(action)).pause(failures);
+    // A failure that follows a failure leaves the condition's time as it was.
+    let failed = facts.record.failed_since.max(facts.newest().and_then(|newest| newest.last_deployed));
+    let until = failed.map(|failed| failed.checked_add(pause).unwrap_or(Timestamp::MAX));
+    match until.filter(|until| failures > 0 && facts.now < *until) {
+        Some(until) => Decision::AwaitRetry { until },
+        None => Decision::Release { action, why },
+    }
+}
+
+/// Goes on with a deletion; one that set a failure back must not make the failure forgotten.
+fn finish_uninstall(facts: &Observed, version: i64) -> Decision {
+    if facts.attempted().is_some_and(|action| facts.failures(action) > 0) {
+        return Decision::Remove { version };
+    }
+    let why = "its deletion was begun and not finished".to_owned();
+    Decision::Uninstall { target: facts.desired.target.clone(), why }
 }
 
 fn after_failure(facts: &Observed, version: i64, recorded: bool) -> Decision {
     if !recorded && (facts.begun_by_us(version) || made_by_last_attempt(facts, version)) {
         return Decision::RecordFailure { version };
     }
-    let attempts = facts.record.install_failures + facts.record.upgrade_failures;
-    if facts.same_attempt() && attempts > 0 {
-        let last = facts.record.attempted.as_ref().and_then(|attempt| attempt.action);
-        return Decision::Stall { action: last.unwrap_or(Action::Upgrade), attempts };
+    remediate(facts, version, "it failed")
+}
+
+/// What follows a failure that is on the record.
+fn remediate(facts: &Observed, version: i64, what: &str) -> Decision {
+    let Some(action) = facts.attempted().filter(|action| facts.failures(*action) > 0) else {
+        let why =
+            format!("revision {version}: {what}, and its inputs have changed since, or it was made by somebody else");
+        return Decision::Release { action: Action::Upgrade, why };
+    };
+    let failures = facts.failures(action);
+    match facts.desired.on_failure(action) {
+        OnFailure::Retry { .. } => again(facts, Action::Upgrade, failures, format!("revision {version}: {what}")),
+        OnFailure::Remediate(_) if facts.action_of(version) == Action::Rollback => {
+            attempt(facts, Action::Upgrade, format!("revision {version}, a rollback: {what}"))
+        }
+        OnFailure::Remediate(remediation) => set_back(facts, version, action, remediation),
     }
-    let why = format!("revision {version} failed and its inputs have changed since, or it was made by somebody else");
-    Decision::Release { action: Action::Upgrade, why }
+}
+
+fn set_back(facts: &Observed, version: i64, action: Action, remediation: Remediation) -> Decision {
+    let attempts = facts.failures(action);
+    let exhausted = remediation.is_exhausted(attempts);
+    if exhausted && !remediation.last_failure {
+        return Decision::Stall { action, attempts };
+    }
+    match (remediation.strategy, facts.rollback_target) {
+        (Strategy::Uninstall, _) => Decision::Remove { version },
+        (Strategy::Rollback, Some(target)) if target.stored => Decision::Rollback { to: target.version },
+        (Strategy::Rollback, Some(_)) if !exhausted => {
+            let why = format!("revision {version} failed, and the one to go back to is gone");
+            again(facts, Action::Upgrade, attempts, why)
+        }
+        (Strategy::Rollback, _) => Decision::NoRollbackTarget,
+    }
 }
 
 /// Without a journal (its directory is gone) the status still tells an attempt of ours from a

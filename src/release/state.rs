@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::observed::{Drift, Observed, Phase, Recorded, Rendering, Revision};
+use super::observed::{Action, Drift, Observed, Phase, Released, Rendering, Revision, Tests};
 
 /// The state of a release compared with what is desired.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,9 @@ pub enum State {
     Uninstalling {
         /// The newest revision.
         version: i64,
-        /// When whoever began it counts as gone.
+        /// Our own action began it, and is gone.
+        ours: bool,
+        /// When whoever else began it counts as gone.
         until: Timestamp,
     },
     /// The newest revision failed.
@@ -58,6 +60,16 @@ pub enum State {
         /// The changes are to be undone, not only told.
         correct: bool,
     },
+    /// What is desired is deployed and healthy, and its tests are to be run.
+    Untested {
+        /// The revision in force.
+        version: i64,
+    },
+    /// What is desired is deployed and healthy, and its tests failed, which counts.
+    TestsFailed {
+        /// The revision in force.
+        version: i64,
+    },
     /// What is desired is deployed and was seen healthy.
     InSync {
         /// The revision in force.
@@ -74,12 +86,17 @@ pub fn determine(facts: &Observed) -> State {
     match newest.status {
         Phase::Uninstalled => State::Absent,
         Phase::Pending => locked(facts, newest),
-        Phase::Uninstalling => State::Uninstalling { version, until: counts_as_gone(facts, newest.deleted) },
+        Phase::Uninstalling => State::Uninstalling {
+            version,
+            ours: facts.uninstall_begun_by_us(),
+            until: counts_as_gone(facts, newest.deleted),
+        },
         Phase::Failed => State::Failed { version, recorded: is_recorded_as_failed(facts, version) },
         Phase::Superseded => State::OutOfSync { why: format!("the newest revision, {version}, is superseded") },
         Phase::Unknown => {
             State::OutOfSync { why: format!("revision {version} is in a state unknown to this operator") }
         }
+        Phase::Deployed if is_being_rolled_back(facts, version) => remediating(facts, newest),
         Phase::Deployed => match difference(facts, newest) {
             Some(why) => State::OutOfSync { why },
             None => deployed(facts, newest),
@@ -99,7 +116,7 @@ fn counts_as_gone(facts: &Observed, begun: Option<Timestamp>) -> Timestamp {
 }
 
 fn is_recorded_as_failed(facts: &Observed, version: i64) -> bool {
-    recorded(facts, version).is_some_and(|latest| latest.failed)
+    facts.recorded(version).is_some_and(|latest| latest.failed)
 }
 
 /// The difference between what is deployed and what is desired, in words; values are only said to
@@ -129,7 +146,7 @@ fn rendering_difference(facts: &Observed, version: i64) -> Option<String> {
     }
     // A revision that somebody else made knows nothing of our post-renderers.
     let none = Rendering::default();
-    let known = recorded(facts, version).is_some();
+    let known = facts.recorded(version).is_some();
     let was = if known { &record.rendering } else { &none };
     // An older Flux kept no digest of the common metadata: what it brought into force stays.
     let settled =
@@ -145,30 +162,60 @@ fn rendering_difference(facts: &Observed, version: i64) -> Option<String> {
 /// storage is JSON, and an odd number that changes on the way must not cause upgrades for ever.
 fn was_made_of_it(facts: &Observed, version: i64) -> bool {
     let desired = &facts.desired;
-    let recorded = recorded(facts, version).is_some_and(|latest| latest.config_digest == desired.config_digest);
+    let recorded = facts.recorded(version).is_some_and(|latest| latest.config_digest == desired.config_digest);
     let begun = facts.journal.as_ref().filter(|_| facts.begun_by_us(version));
     recorded || begun.is_some_and(|entry| entry.config_digest == desired.config_digest)
 }
 
-/// The newest snapshot, if it is of that revision.
-fn recorded(facts: &Observed, version: i64) -> Option<&Recorded> {
-    let latest = facts.record.latest.as_ref();
-    latest.filter(|latest| latest.target == facts.desired.target && latest.version == version)
+/// Whether the revision is a rollback of these inputs that has not come to its end. Other inputs
+/// supersede it.
+fn is_being_rolled_back(facts: &Observed, version: i64) -> bool {
+    // The condition is gone once another try has begun.
+    let done = facts.record.remediated.is_none_or(|remediated| remediated.done);
+    let ended = facts.recorded(version).is_some() && done;
+    facts.same_attempt() && facts.action_of(version) == Action::Rollback && !ended
+}
+
+fn remediating(facts: &Observed, newest: &Revision) -> State {
+    if facts.recorded(newest.version).is_none() {
+        return State::Unrecorded { version: newest.version };
+    }
+    waiting(facts, newest, facts.record.remediated)
 }
 
 fn deployed(facts: &Observed, newest: &Revision) -> State {
     let version = newest.version;
-    if recorded(facts, version).is_none() {
+    let Some(recorded) = facts.recorded(version) else {
         return State::Unrecorded { version };
+    };
+    if !facts.record.released.is_some_and(|released| released.done) {
+        return waiting(facts, newest, facts.record.released);
     }
-    if facts.record.released.is_some_and(|released| released.done) {
-        return match facts.drift {
-            Some(Drift::Found { correct }) => State::Drifted { version, correct },
-            Some(Drift::Unseen) | None => State::InSync { version },
-        };
+    match recorded.tests {
+        _ if !facts.desired.tests => settled(facts, version),
+        Tests::Pending => State::Untested { version },
+        Tests::Failed if tests_count(facts) => State::TestsFailed { version },
+        Tests::Failed | Tests::Passed => settled(facts, version),
     }
-    let condition = facts.record.released.map(|released| released.since);
-    let since = newest.last_deployed.max(condition).unwrap_or(facts.now);
-    let timeout = facts.desired.settings(facts.action_of(version)).timeout;
-    State::Waiting { version, since, deadline: since.checked_add(timeout).unwrap_or(Timestamp::MAX) }
+}
+
+/// What is desired is deployed, healthy and tested; somebody may have changed it since.
+fn settled(facts: &Observed, version: i64) -> State {
+    match facts.drift {
+        Some(Drift::Found { correct }) => State::Drifted { version, correct },
+        Some(Drift::Unseen) | None => State::InSync { version },
+    }
+}
+
+/// Failed tests count against the action that was attempted; a release that was only taken over
+/// has none.
+fn tests_count(facts: &Observed) -> bool {
+    let action = facts.record.attempted.as_ref().and_then(|attempt| attempt.action);
+    action.is_some_and(|action| facts.desired.on_failure(action).counts_tests())
+}
+
+fn waiting(facts: &Observed, newest: &Revision, condition: Option<Released>) -> State {
+    let since = newest.last_deployed.max(condition.map(|condition| condition.since)).unwrap_or(facts.now);
+    let timeout = facts.desired.settings(facts.action_of(newest.version)).timeout;
+    State::Waiting { version: newest.version, since, deadline: since.checked_add(timeout).unwrap_or(Timestamp::MAX) }
 }

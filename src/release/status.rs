@@ -21,6 +21,20 @@ pub const PROGRESSING: &str = reason::PROGRESSING;
 /// Reason of `Released` after a stale lock was broken.
 pub const PENDING_RELEASE: &str = "PendingRelease";
 
+/// Reason of `TestSuccess` before the tests were run.
+pub const AWAITING_TESTS: &str = "AwaitingTests";
+
+/// What tests mean for a release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TestPolicy {
+    /// They are run.
+    pub enabled: bool,
+    /// Their failure leaves the release ready.
+    pub ignored: bool,
+    /// Their failure is no reason for a remediation.
+    pub ignored_by_remediation: bool,
+}
+
 /// A status under change, with what every condition needs.
 #[derive(Debug)]
 pub struct Editor<'a> {
@@ -119,24 +133,34 @@ impl Editor<'_> {
         self.status.observed_common_metadata_digest.clone_from(&rendering.common_metadata);
     }
 
-    /// The release is made and healthy. Returns the message, which is also the event's.
-    pub fn succeeded(&mut self, snapshot: Snapshot, action: Action) -> String {
+    /// The release is made and healthy. Returns the message, which is also the event's. Failures
+    /// before it are forgotten once its tests have passed too.
+    pub fn succeeded(&mut self, snapshot: Snapshot, action: Action, tests: TestPolicy) -> String {
         let message = format!(
             "Helm {} succeeded for release {} with chart {}",
             action.as_str(),
             history::full_name(&snapshot),
             history::chart(&snapshot)
         );
+        let awaited =
+            format!("Helm release {} with chart {}", history::full_name(&snapshot), history::chart(&snapshot));
         history::put(&mut self.status.history, snapshot);
-        history::truncate(&mut self.status.history);
-        self.clear_failures();
+        self.remove(REMEDIATED);
         self.set(RELEASED, Truth::True, success_reason(action), &message);
-        self.in_sync();
+        if tests.enabled {
+            let awaits = format!("{awaited} is awaiting tests");
+            self.set(TEST_SUCCESS, Truth::Unknown, AWAITING_TESTS, &awaits);
+            self.sum_up(tests);
+        } else {
+            self.clear_failures();
+            history::truncate(&mut self.status.history, tests.ignored_by_remediation);
+            self.in_sync(tests);
+        }
         message
     }
 
-    /// What is desired is in force: `Ready` says what `Released` says.
-    pub fn in_sync(&mut self) {
+    /// What is desired is in force: `Ready` says what `Released` says, or the tests where they count.
+    pub fn in_sync(&mut self, tests: TestPolicy) {
         self.remove(RECONCILING);
         self.remove(STALLED);
         self.status.observed_generation = Some(self.generation);
@@ -144,7 +168,141 @@ impl Editor<'_> {
             return;
         };
         self.set(RELEASED, Truth::True, &released.reason, &released.message);
-        self.set(READY, Truth::True, &released.reason, &released.message);
+        self.sum_up(tests);
+    }
+
+    /// `Ready` as the sum of the tests, where they count, and the release.
+    fn sum_up(&mut self, tests: TestPolicy) {
+        if !tests.enabled {
+            self.remove(TEST_SUCCESS);
+        }
+        let tested = conditions::get(&self.status.conditions, TEST_SUCCESS).filter(|_| !tests.ignored);
+        let Some(sum) = tested.or_else(|| conditions::get(&self.status.conditions, RELEASED)).cloned() else {
+            return;
+        };
+        let truth = Truth::from_status(&sum.status);
+        self.set(READY, truth, &sum.reason, &sum.message);
+    }
+
+    /// The tests of the newest revision passed. Returns the message, which is also the event's.
+    pub fn tested(&mut self, snapshot: Snapshot, tests: TestPolicy) -> String {
+        let hooks = match snapshot.test_hooks.as_ref().map_or(0, std::collections::BTreeMap::len) {
+            0 => "no test hooks".to_owned(),
+            1 => "1 test hook completed successfully".to_owned(),
+            many => format!("{many} test hooks completed successfully"),
+        };
+        let message = format!(
+            "Helm test succeeded for release {} with chart {}: {hooks}",
+            history::full_name(&snapshot),
+            history::chart(&snapshot)
+        );
+        history::put(&mut self.status.history, snapshot);
+        history::truncate(&mut self.status.history, tests.ignored_by_remediation);
+        self.clear_failures();
+        self.set(TEST_SUCCESS, Truth::True, reason::TEST_SUCCEEDED, &message);
+        self.in_sync(tests);
+        message
+    }
+
+    /// The tests of the newest revision failed, or could not be run, which a snapshot without
+    /// results says. Returns the message, which is also the event's.
+    pub fn tests_failed(&mut self, snapshot: Snapshot, why: &str, tests: TestPolicy) -> String {
+        let message = format!(
+            "Helm test failed for release {} with chart {}: {}",
+            history::full_name(&snapshot),
+            history::chart(&snapshot),
+            why.trim()
+        );
+        let counts = snapshot.test_hooks.is_some() && !tests.ignored_by_remediation;
+        history::put(&mut self.status.history, snapshot);
+        self.status.failures += 1;
+        match self.status.last_attempted_release_action.filter(|_| counts) {
+            Some(AttemptedAction::Install) => self.status.install_failures += 1,
+            Some(AttemptedAction::Upgrade) => self.status.upgrade_failures += 1,
+            None => {}
+        }
+        self.set(TEST_SUCCESS, Truth::False, reason::TEST_FAILED, &message);
+        self.sum_up(tests);
+        message
+    }
+
+    /// A helm action that makes no release begins; `Ready` keeps what it says.
+    pub fn runs(&mut self, action: &str, timeout: Duration) {
+        let message = format!("Running '{action}' action with timeout of {timeout}");
+        self.set(RECONCILING, Truth::True, reason::PROGRESSING, &message);
+        self.remove(STALLED);
+    }
+
+    /// A rollback made a revision; whether its objects become healthy is open.
+    pub fn rolling_back(&mut self, snapshot: Snapshot) {
+        let message = format!(
+            "Waiting for the objects of release {} with chart {}",
+            history::full_name(&snapshot),
+            history::chart(&snapshot)
+        );
+        history::put(&mut self.status.history, snapshot);
+        self.set(REMEDIATED, Truth::Unknown, PROGRESSING, &message);
+        self.set(RECONCILING, Truth::True, reason::PROGRESSING, &message);
+    }
+
+    /// A rollback is made and healthy. Returns the message, which is also the event's.
+    pub fn rolled_back(&mut self, snapshot: Snapshot, to: &Snapshot) -> String {
+        let message = format!("{} succeeded", rollback(to));
+        history::put(&mut self.status.history, snapshot);
+        self.remediated(reason::ROLLBACK_SUCCEEDED, &message);
+        message
+    }
+
+    /// A rollback failed; the snapshot is of the revision that it left, if any. Returns the
+    /// message, which is also the event's.
+    pub fn rollback_failed(&mut self, snapshot: Option<Snapshot>, to: &Snapshot, why: &str) -> String {
+        let message = format!("{} failed: {}", rollback(to), why.trim());
+        if let Some(snapshot) = snapshot {
+            history::put(&mut self.status.history, snapshot);
+        }
+        self.remediation_failed(reason::ROLLBACK_FAILED, &message);
+        message
+    }
+
+    /// A failed release is removed; its failures and its snapshot stay. Returns the message, which
+    /// is also the event's.
+    pub fn removed(&mut self, snapshot: Snapshot) -> String {
+        let message = format!("{} succeeded", removal(&snapshot));
+        history::put(&mut self.status.history, snapshot);
+        self.status.inventory = None;
+        self.remediated(reason::UNINSTALL_SUCCEEDED, &message);
+        message
+    }
+
+    /// A failed release could not be removed. Returns the message, which is also the event's.
+    pub fn removal_failed(&mut self, of: &Snapshot, why: &str) -> String {
+        let message = format!("{} failed: {}", removal(of), why.trim());
+        self.remediation_failed(reason::UNINSTALL_FAILED, &message);
+        self.retries(&message);
+        message
+    }
+
+    /// `Ready` goes on saying why there had to be a remediation.
+    fn remediated(&mut self, why: &str, message: &str) {
+        self.set(REMEDIATED, Truth::True, why, message);
+        let cause = [RELEASED, TEST_SUCCESS].iter().find_map(|type_| {
+            conditions::get(&self.status.conditions, type_).filter(|found| found.status == Truth::False.as_str())
+        });
+        let cause = cause.map(|cause| format!("; it was needed because of: {}", cause.message)).unwrap_or_default();
+        self.set(READY, Truth::False, why, &format!("{message}{cause}"));
+        self.remove(RECONCILING);
+    }
+
+    fn remediation_failed(&mut self, why: &str, message: &str) {
+        self.status.failures += 1;
+        self.set(REMEDIATED, Truth::False, why, message);
+        self.set(READY, Truth::False, why, message);
+        self.remove(RECONCILING);
+    }
+
+    /// A failure is tried again after a pause.
+    pub fn awaits_retry(&mut self, until: Timestamp) {
+        self.retries(&format!("the next try is at {until:.0}"));
     }
 
     /// An attempt failed and left a revision, given as snapshot, which counts against its inputs.
@@ -157,7 +315,7 @@ impl Editor<'_> {
         self.rendered(&Rendering::default());
         match action {
             Action::Install => self.status.install_failures += 1,
-            Action::Upgrade => self.status.upgrade_failures += 1,
+            _ => self.status.upgrade_failures += 1,
         }
         self.fail(action, &message);
         message
@@ -247,6 +405,11 @@ pub fn record(status: &HelmReleaseStatus, desired: &Target, previous_target_exis
             common_metadata: status.observed_common_metadata_digest.clone().filter(|digest| !digest.is_empty()),
         },
         generation: status.observed_generation,
+        remediated: conditions::get(&status.conditions, REMEDIATED).map(|found| Released {
+            done: found.status != Truth::Unknown.as_str(),
+            since: found.last_transition_time.0,
+        }),
+        failed_since: failed_since(&status.conditions),
         attempted,
         install_failures: status.install_failures,
         upgrade_failures: status.upgrade_failures,
@@ -257,11 +420,17 @@ fn released(condition: &Condition) -> Released {
     Released { done: condition.status == Truth::True.as_str(), since: condition.last_transition_time.0 }
 }
 
+/// Since when the release or its tests have failed, whichever was last.
+fn failed_since(conditions: &[Condition]) -> Option<Timestamp> {
+    let failed = [RELEASED, TEST_SUCCESS].into_iter().filter_map(|type_| {
+        let found = conditions::get(conditions, type_)?;
+        (found.status == Truth::False.as_str()).then_some(found.last_transition_time.0)
+    });
+    failed.max()
+}
+
 fn attempted(action: Action) -> AttemptedAction {
-    match action {
-        Action::Install => AttemptedAction::Install,
-        Action::Upgrade => AttemptedAction::Upgrade,
-    }
+    if action == Action::Install { AttemptedAction::Install } else { AttemptedAction::Upgrade }
 }
 
 fn action_of(attempted: AttemptedAction) -> Action {
@@ -276,6 +445,8 @@ pub fn success_reason(action: Action) -> &'static str {
     match action {
         Action::Install => reason::INSTALL_SUCCEEDED,
         Action::Upgrade => reason::UPGRADE_SUCCEEDED,
+        Action::Rollback => reason::ROLLBACK_SUCCEEDED,
+        Action::Uninstall => reason::UNINSTALL_SUCCEEDED,
     }
 }
 
@@ -284,11 +455,21 @@ pub fn failure_reason(action: Action) -> &'static str {
     match action {
         Action::Install => reason::INSTALL_FAILED,
         Action::Upgrade => reason::UPGRADE_FAILED,
+        Action::Rollback => reason::ROLLBACK_FAILED,
+        Action::Uninstall => reason::UNINSTALL_FAILED,
     }
 }
 
 fn failure(action: Action, namespace: &str, name: &str, chart: &str, why: &str) -> String {
     format!("Helm {} failed for release {namespace}/{name} with chart {chart}: {}", action.as_str(), why.trim())
+}
+
+fn rollback(to: &Snapshot) -> String {
+    format!("Helm rollback to previous release {} with chart {}", history::full_name(to), history::chart(to))
+}
+
+fn removal(of: &Snapshot) -> String {
+    format!("Helm uninstall remediation for release {} with chart {}", history::full_name(of), history::chart(of))
 }
 
 #[cfg(test)]

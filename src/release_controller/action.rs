@@ -9,9 +9,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::fault::Fault;
 use super::package::Package;
 use super::pass::Pass;
-use super::resolve::{Inputs, timeout};
-use super::steps::{LONGEST_PAUSE, Next, Told};
-use crate::api::helm::v2::CrdsPolicy;
+use super::resolve::Inputs;
+use super::settings;
+use super::steps::{LONGEST_PAUSE, Next};
+use super::told::Told;
+use crate::api::helm::v2::{CrdsPolicy, HelmReleaseSpec, ServerSideApplyMode};
 use crate::api::meta::{Artifact, Duration};
 use crate::controller::Requeue;
 use crate::helm::argv::{ChartAction, PostRenderer, UninstallAction, Verb};
@@ -24,6 +26,11 @@ use crate::source::store::StoreError;
 
 /// Revisions that helm keeps where the object does not say.
 const MAX_HISTORY: i64 = 5;
+
+/// `spec.maxHistory`; 0 keeps all revisions.
+pub fn max_history(spec: &HelmReleaseSpec) -> u32 {
+    u32::try_from(spec.max_history.unwrap_or(MAX_HISTORY)).unwrap_or_default()
+}
 
 /// How an uninstall ended, in words.
 pub enum Outcome {
@@ -60,7 +67,7 @@ impl Pass<'_> {
         }
         self.ran_helm = true;
         let started = Instant::now();
-        let result = self.make_release(inputs, action).await;
+        let result = self.make_release(inputs, action, base > 0).await;
         self.controller.context.metrics.helm_action(action.as_str(), result.is_ok());
         self.status.last_attempted_release_action_duration = Some(Duration::from(rounded(started.elapsed())));
         match result {
@@ -73,7 +80,7 @@ impl Pass<'_> {
     }
 
     /// The chart's definitions first, then the release; what went wrong in words.
-    async fn make_release(&self, inputs: &Inputs, action: Action) -> Result<(), String> {
+    async fn make_release(&self, inputs: &Inputs, action: Action, kept: bool) -> Result<(), String> {
         let (client, policy) = (&self.cluster.client, self.crds_policy(action));
         let written = crds::apply(client, &inputs.chart_file, &inputs.values, policy).await;
         let written = written.map_err(|error| error.to_string())?;
@@ -84,7 +91,7 @@ impl Pass<'_> {
         let instructions = Instructions::of(&self.object, &self.controller.context.config.kustomize);
         let workplace = helm.workplace(&instructions).map_err(|error| error.to_string())?;
         let renderer = PostRenderer { program: workplace.program().to_owned(), instructions: workplace.instructions() };
-        let action = ChartAction { post_renderer: Some(renderer), ..self.chart_action(inputs, action) };
+        let action = ChartAction { post_renderer: Some(renderer), ..self.chart_action(inputs, action, kept) };
         let done = helm.release(&action, &inputs.values).await;
         // Helm 4 only says that something failed.
         let failure = |error: HelmError| {
@@ -100,7 +107,7 @@ impl Pass<'_> {
             Action::Install => {
                 spec.install.as_ref().and_then(|i| if i.skip_crds { Some(CrdsPolicy::Skip) } else { i.crds })
             }
-            Action::Upgrade => spec.upgrade.as_ref().and_then(|upgrade| upgrade.crds),
+            _ => spec.upgrade.as_ref().and_then(|upgrade| upgrade.crds),
         };
         chosen.unwrap_or_default()
     }
@@ -132,7 +139,7 @@ impl Pass<'_> {
     }
 
     /// A slot for a helm process; `None` when the object changed while waiting for one.
-    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+    pub async fn slot(&self) -> Option<OwnedSemaphorePermit> {
         let slots = &self.controller.slots;
         if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
             return Some(slot);
@@ -145,14 +152,14 @@ impl Pass<'_> {
         same.then_some(slot)
     }
 
-    fn chart_action(&self, inputs: &Inputs, action: Action) -> ChartAction {
+    /// `kept` says that helm's storage holds a release of that name, deleted or not.
+    fn chart_action(&self, inputs: &Inputs, action: Action, kept: bool) -> ChartAction {
         let (install, upgrade) = (self.object.spec.install.as_ref(), self.object.spec.upgrade.as_ref());
         let settings = inputs.desired.settings(action);
         let either = |of_install: Option<bool>, of_upgrade: Option<bool>| {
             let chosen = if action == Action::Install { of_install } else { of_upgrade };
             chosen.unwrap_or_default()
         };
-        let max_history = self.object.spec.max_history.unwrap_or(MAX_HISTORY);
         ChartAction {
             verb: if action == Action::Install { Verb::Install } else { Verb::Upgrade },
             release_name: inputs.desired.target.name.clone(),
@@ -175,10 +182,29 @@ impl Pass<'_> {
                 install.map(|i| i.disable_take_ownership),
                 upgrade.map(|u| u.disable_take_ownership),
             ),
-            server_side: self.cluster.storage.is_server_side(&inputs.desired.target),
+            // A deleted release whose records were kept must not keep its name from being used again.
+            replace: action == Action::Install && (kept || install.is_some_and(|i| i.replace)),
+            force: upgrade.is_some_and(|u| u.force),
+            preserve_values: upgrade.is_some_and(|u| u.preserve_values),
+            cleanup_on_fail: upgrade.is_some_and(|u| u.cleanup_on_fail),
+            server_side: self.is_server_side(&inputs.desired.target, action),
             wait: settings.wait && inputs.package.late_hooks,
-            max_history: u32::try_from(max_history).unwrap_or_default(),
+            max_history: max_history(&self.object.spec),
             post_renderer: None,
+        }
+    }
+
+    /// Whether helm 4 lets the API server apply: new releases unless told otherwise, others as they
+    /// began.
+    fn is_server_side(&self, target: &Target, action: Action) -> bool {
+        let spec = &self.object.spec;
+        if action == Action::Install {
+            return spec.install.as_ref().and_then(|install| install.server_side_apply).unwrap_or(true);
+        }
+        match spec.upgrade.as_ref().and_then(|upgrade| upgrade.server_side_apply) {
+            Some(ServerSideApplyMode::Enabled) => true,
+            Some(ServerSideApplyMode::Disabled) => false,
+            None | Some(ServerSideApplyMode::Auto) => self.cluster.storage.is_server_side(target),
         }
     }
 
@@ -190,8 +216,8 @@ impl Pass<'_> {
             return Ok(Outcome::Done(format!("Release {shown} was not found, assuming it is uninstalled")));
         };
         let chart = format!("{}@{}", newest.chart_name, newest.chart_version);
-        let settings = self.object.spec.uninstall.clone().unwrap_or_default();
-        if !settings.disable_wait
+        let uninstall = self.object.spec.uninstall.clone().unwrap_or_default();
+        if !uninstall.disable_wait
             && let Some(stored) = self.cluster.storage.stored(target, newest.version).await?
         {
             let objects = self.cluster.verifier.learn(target, newest.version, stored.manifest());
@@ -203,11 +229,11 @@ impl Pass<'_> {
         let action = UninstallAction {
             release_name: target.name.clone(),
             namespace: target.namespace.clone(),
-            timeout: settings.timeout.map_or_else(|| timeout(&self.object.spec), Duration::to_std),
-            disable_hooks: settings.disable_hooks,
-            keep_history: settings.keep_history,
+            timeout: settings::uninstall(&self.object.spec).timeout,
+            disable_hooks: uninstall.disable_hooks,
+            keep_history: uninstall.keep_history,
             wait: false,
-            deletion_propagation: Some(settings.deletion_propagation.as_str().to_owned()),
+            deletion_propagation: Some(uninstall.deletion_propagation.as_str().to_owned()),
         };
         let result = match self.helm(target).await {
             Ok(helm) => helm.uninstall(&action).await.map(drop),

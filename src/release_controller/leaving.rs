@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::fault::Fault;
 use super::pass::Pass;
-use super::resolve::timeout;
+use super::settings;
 use crate::controller::Requeue;
 use crate::release::inventory::ReleasedObject;
 use crate::release::observed::Target;
@@ -47,10 +47,7 @@ impl Pass<'_> {
             return Ok(None);
         };
         let remaining = self.cluster.verifier.remaining(target, &objects).await?;
-        let uninstall = self.object.spec.uninstall.as_ref();
-        let longest = uninstall
-            .and_then(|uninstall| uninstall.timeout)
-            .map_or_else(|| timeout(&self.object.spec), crate::api::meta::Duration::to_std);
+        let longest = settings::uninstall(&self.object.spec).timeout;
         if remaining.is_empty() || elapsed >= longest {
             self.controller.leaving.end(target);
             if !remaining.is_empty() {

@@ -38,6 +38,8 @@ pub struct Pass<'c> {
     pub ran_helm: bool,
     /// What a look for drift gave in this pass.
     pub seen: Option<Seen>,
+    /// Helm was run to set a failure back in this pass.
+    pub remediated: bool,
     /// The journal's entry is of no more use once the status is stored.
     pub journal_is_done: bool,
 }
@@ -55,6 +57,7 @@ impl<'c> Pass<'c> {
             helm_said: None,
             ran_helm: false,
             seen: None,
+            remediated: false,
             journal_is_done: false,
         }
     }

@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
@@ -12,9 +11,9 @@ use serde_json::{Map, Value};
 use super::fault::Fault;
 use super::package::Package;
 use super::pass::Pass;
-use super::{sensitive, triggers};
+use super::{sensitive, settings, triggers};
 use crate::api::condition::reason;
-use crate::api::helm::v2::{ChartNameChangeStrategy, ChartRefKind, HelmRelease, HelmReleaseSpec};
+use crate::api::helm::v2::{ChartNameChangeStrategy, ChartRefKind, HelmRelease};
 use crate::api::meta::Artifact;
 use crate::api::source::v1::HelmChart;
 use crate::controller::dependencies::TERMINAL;
@@ -24,13 +23,11 @@ use crate::postrender;
 use crate::redact::Redactor;
 use crate::release::chart;
 use crate::release::dependencies::{self, Dependencies};
-use crate::release::observed::{Desired, Settings};
+use crate::release::observed::Desired;
 use crate::values;
 
 /// Field manager of the objects that a release is made of, the same as Flux's.
 const FIELD_MANAGER: &str = "helm-controller";
-/// Default of `spec.timeout`.
-const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Reason: the object needs something this operator does not do.
 pub(super) const UNSUPPORTED: &str = "Unsupported";
@@ -194,33 +191,19 @@ impl Pass<'_> {
             chart_version: chart.version.clone(),
             config_digest: values::config_digest(values),
             generation: self.object.metadata.generation.unwrap_or_default(),
-            install: install_settings(spec),
-            upgrade: upgrade_settings(spec),
+            install: settings::install(spec),
+            upgrade: settings::upgrade(spec),
+            rollback: settings::rollback(spec),
+            uninstall: settings::uninstall(spec),
+            on_install_failure: settings::on_install_failure(spec),
+            on_upgrade_failure: settings::on_upgrade_failure(spec),
+            tests: settings::tests(spec),
             reinstall_renamed_chart: strategy != Some(ChartNameChangeStrategy::InPlaceUpdate),
             rendering: postrender::rendering(spec),
             forced: self.is_forced(),
             reset: self.is_reset(),
         }
     }
-}
-
-/// `spec.timeout`, five minutes by default.
-pub fn timeout(spec: &HelmReleaseSpec) -> Duration {
-    spec.timeout.map_or(TIMEOUT, crate::api::meta::Duration::to_std)
-}
-
-fn install_settings(spec: &HelmReleaseSpec) -> Settings {
-    let install = spec.install.as_ref();
-    let own = install.and_then(|install| install.timeout).map(crate::api::meta::Duration::to_std);
-    let wait = !install.is_some_and(|install| install.disable_wait);
-    Settings { timeout: own.unwrap_or_else(|| timeout(spec)), wait }
-}
-
-fn upgrade_settings(spec: &HelmReleaseSpec) -> Settings {
-    let upgrade = spec.upgrade.as_ref();
-    let own = upgrade.and_then(|upgrade| upgrade.timeout).map(crate::api::meta::Duration::to_std);
-    let wait = !upgrade.is_some_and(|upgrade| upgrade.disable_wait);
-    Settings { timeout: own.unwrap_or_else(|| timeout(spec)), wait }
 }
 
 /// What this operator cannot do for the object and must not leave out in silence: to act as
@@ -265,14 +248,5 @@ mod tests {
         }
         let begin = "spec.chartRef asks for a chart from OCIRepository c:";
         assert!(refused(chart_ref("OCIRepository")).expect("refused").starts_with(begin));
-    }
-
-    #[test]
-    fn timeouts_and_waits_come_from_the_action_first() {
-        let spec = release(json!({"timeout": "2m", "install": {"timeout": "1m", "disableWait": true}}), json!({})).spec;
-        let install = Settings { timeout: Duration::from_mins(1), wait: false };
-        let upgrade = Settings { timeout: Duration::from_mins(2), wait: true };
-        assert_eq!((install_settings(&spec), upgrade_settings(&spec)), (install, upgrade));
-        assert_eq!(upgrade_settings(&release(json!({}), json!({})).spec).timeout, TIMEOUT);
     }
 }

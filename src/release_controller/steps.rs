@@ -9,12 +9,13 @@ use super::fault::Fault;
 use super::pass::Pass;
 use super::resolve::Inputs;
 use super::storage::snapshot;
+use super::told::{Told, stored_at};
 use super::verify::Depth;
-use crate::api::helm::v2::Snapshot;
+use crate::api::condition::reason;
 use crate::controller::Requeue;
 use crate::helm::storage::StoredRelease;
 use crate::release::history;
-use crate::release::observed::{Action, Desired, Observed, Phase, Revision, Target, Verdict};
+use crate::release::observed::{Action, Desired, Observed, Phase, Rendering, Revision, Target, Verdict};
 use crate::release::plan::{Decision, UNLOCKED, decide};
 use crate::release::state::{State, determine};
 use crate::release::status;
@@ -99,6 +100,7 @@ impl Pass<'_> {
         // A request counts until it is handled, which may have been in this very pass.
         let (forced, reset) = (self.is_forced(), self.is_reset());
         Ok(Observed {
+            rollback_target: self.rollback_target(&inputs.desired.target).await?,
             record: status::record(&self.status, &inputs.desired.target, previous_exists),
             journal: self.controller.journal.entry(&inputs.desired.target),
             desired: Desired { forced, reset, ..inputs.desired.clone() },
@@ -113,6 +115,10 @@ impl Pass<'_> {
         let target = &inputs.desired.target;
         match decision {
             Decision::Nothing => Ok(self.rest(&inputs.desired)),
+            Decision::Release { .. } if self.remediated => {
+                self.editor().awaits_retry(Timestamp::now());
+                Ok(Next::End(Requeue::Backoff { max: LONGEST_PAUSE }))
+            }
             Decision::Release { action, why } if self.ran_helm => {
                 // Whatever the reason: a release is never made twice without a pause.
                 let (namespace, name) = (&target.namespace, &target.name);
@@ -148,9 +154,22 @@ impl Pass<'_> {
                 self.editor().forget();
                 Ok(Next::Remembered)
             }
+            Decision::Rollback { to } => self.roll_back(inputs, facts, to).await,
+            Decision::Remove { version } => self.remove(inputs, facts, version).await,
+            Decision::Test { version } => self.test(inputs, version).await,
+            Decision::AwaitRetry { until } => {
+                self.editor().awaits_retry(until);
+                let left = Duration::try_from(until.duration_since(facts.now)).unwrap_or_default();
+                Ok(Next::End(Requeue::After(left.max(Duration::from_millis(100)))))
+            }
             Decision::Stall { action, attempts } => {
                 let message = format!("Failed to {} after {attempts} attempt(s)", action.as_str());
                 self.editor().stalled(status::RETRIES_EXCEEDED, &message);
+                Ok(Next::End(Requeue::OnChange))
+            }
+            Decision::NoRollbackTarget => {
+                let message = "Failed to perform remediation: there is no good revision to roll back to";
+                self.editor().stalled(reason::MISSING_ROLLBACK_TARGET, message);
                 Ok(Next::End(Requeue::OnChange))
             }
         }
@@ -161,9 +180,10 @@ impl Pass<'_> {
         self.requests_are_handled();
         self.journal_is_done = true;
         self.cluster.verifier.forget(&desired.target);
-        history::truncate(&mut self.status.history);
+        let tests = self.test_policy();
+        history::truncate(&mut self.status.history, tests.ignored_by_remediation);
         self.editor().rendered(&desired.rendering);
-        self.editor().in_sync();
+        self.editor().in_sync(tests);
         Next::End(self.at_next_look(&desired.target))
     }
 
@@ -178,10 +198,16 @@ impl Pass<'_> {
         objects.extend(inputs.package.crds.iter().cloned());
         self.status.inventory = Some(verifier.inventory(target, &objects).await);
         let mut snapshot = snapshot(&stored, Some(action));
-        // As given to helm: its storage may show an odd number differently.
-        snapshot.config_digest.clone_from(&inputs.desired.config_digest);
-        self.editor().made(snapshot);
-        self.editor().rendered(&inputs.desired.rendering);
+        if action == Action::Rollback {
+            self.editor().rolling_back(snapshot);
+            // Which post-renderers the earlier revision had is not on record.
+            self.editor().rendered(&Rendering::default());
+        } else {
+            // As given to helm: its storage may show an odd number differently.
+            snapshot.config_digest.clone_from(&inputs.desired.config_digest);
+            self.editor().made(snapshot);
+            self.editor().rendered(&inputs.desired.rendering);
+        }
         self.journal_is_done = true;
         Ok(Next::Remembered)
     }
@@ -215,6 +241,8 @@ impl Pass<'_> {
         !match action {
             Action::Install => spec.install.as_ref().is_some_and(|install| install.disable_wait_for_jobs),
             Action::Upgrade => spec.upgrade.as_ref().is_some_and(|upgrade| upgrade.disable_wait_for_jobs),
+            Action::Rollback => spec.rollback.as_ref().is_some_and(|rollback| rollback.disable_wait_for_jobs),
+            Action::Uninstall => true,
         }
     }
 
@@ -229,12 +257,18 @@ impl Pass<'_> {
             snapshot.config_digest.clone_from(&known.config_digest);
         }
         let told = Told::of(&snapshot).since(stored_at(facts, version));
-        let message = self.editor().succeeded(snapshot, action);
-        self.tell(status::success_reason(action), &message, &told);
         self.cluster.verifier.forget(target);
+        if action == Action::Rollback && facts.record.remediated.is_some_and(|remediated| !remediated.done) {
+            return Ok(self.rolled_back(snapshot, &told));
+        }
+        // A rollback to what is desired now counts as the upgrade that it makes needless.
+        let action = if action == Action::Rollback { Action::Upgrade } else { action };
+        let tests = self.test_policy();
+        let message = self.editor().succeeded(snapshot, action, tests);
+        self.tell(status::success_reason(action), &message, &told);
         self.requests_are_handled();
-        // The release is in sync now, which is when drift is looked for.
-        let over = self.corrects_drift().is_none();
+        // The release is in sync now, which is when it is tested, and when drift is looked for.
+        let over = !tests.enabled && self.corrects_drift().is_none();
         Ok(if over { Next::End(self.at_interval()) } else { Next::Remembered })
     }
 
@@ -277,7 +311,12 @@ impl Pass<'_> {
     fn note_failure(&mut self, stored: &StoredRelease, action: Action, why: &str) {
         let snapshot = snapshot(stored, Some(action));
         let facts = Told::of(&snapshot);
-        let message = self.editor().failed(snapshot, action, why);
+        let message = if action == Action::Rollback {
+            let to = self.previous().unwrap_or_else(|| snapshot.clone());
+            self.editor().rollback_failed(Some(snapshot), &to, why)
+        } else {
+            self.editor().failed(snapshot, action, why)
+        };
         self.requests_are_handled();
         self.warn(status::failure_reason(action), &message, &facts);
     }
@@ -311,7 +350,7 @@ impl Pass<'_> {
             target.namespace, target.name
         );
         self.editor().progressing(&message);
-        self.tell_if_new(crate::api::condition::reason::PROGRESSING, &message);
+        self.tell_if_new(reason::PROGRESSING, &message);
         let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
         Next::End(Requeue::After(left.max(Duration::from_millis(100))))
     }
@@ -328,68 +367,5 @@ impl Pass<'_> {
                 Ok(Next::End(Requeue::Backoff { max: LONGEST_PAUSE }))
             }
         }
-    }
-}
-
-/// When a revision was begun.
-fn stored_at(facts: &Observed, version: i64) -> Option<Timestamp> {
-    facts.newest().filter(|newest| newest.version == version).and_then(|newest| newest.last_deployed)
-}
-
-/// What an event and a log line say beside their message.
-pub struct Told {
-    revision: String,
-    token: String,
-    app_version: String,
-    chart: String,
-    elapsed: Option<String>,
-}
-
-impl Told {
-    /// About a revision that was made.
-    pub fn of(snapshot: &Snapshot) -> Self {
-        Self {
-            revision: snapshot.chart_version.clone(),
-            token: snapshot.config_digest.clone(),
-            app_version: snapshot.app_version.clone().unwrap_or_default(),
-            chart: snapshot.chart_name.clone(),
-            elapsed: None,
-        }
-    }
-
-    /// About an attempt that made none.
-    pub fn attempt(desired: &Desired) -> Self {
-        Self {
-            revision: desired.chart_version.clone(),
-            token: desired.config_digest.clone(),
-            app_version: String::new(),
-            chart: desired.chart_name.clone(),
-            elapsed: None,
-        }
-    }
-
-    fn since(mut self, begun: Option<Timestamp>) -> Self {
-        self.elapsed =
-            begun.map(|begun| format!("{:.1}s", Timestamp::now().duration_since(begun).as_secs_f64().max(0.0)));
-        self
-    }
-
-    fn facts(&self) -> Vec<(&str, &str)> {
-        let mut facts = vec![("revision", self.revision.as_str()), ("token", &self.token), ("chart", &self.chart)];
-        facts.extend(Some(("app-version", self.app_version.as_str())).filter(|fact| !fact.1.is_empty()));
-        facts.extend(self.elapsed.as_deref().map(|elapsed| ("elapsed", elapsed)));
-        facts
-    }
-}
-
-impl Pass<'_> {
-    /// Tells about a success.
-    pub(super) fn tell(&self, reason: &str, message: &str, told: &Told) {
-        self.controller.context.reporter.normal(self.object.as_ref(), reason, message, &told.facts());
-    }
-
-    /// Warns about a failure.
-    pub(super) fn warn(&self, reason: &str, message: &str, told: &Told) {
-        self.controller.context.reporter.warning(self.object.as_ref(), reason, message, &told.facts());
     }
 }

@@ -106,6 +106,14 @@ impl Storage {
         self.known(target).first().is_some_and(|newest| newest.server_side)
     }
 
+    /// Whether that revision was applied by the API server; `None` when it is not kept.
+    pub async fn was_server_side(&self, target: &Target, version: i64) -> Result<Option<bool>, Fault> {
+        if let Some(known) = self.known(target).iter().find(|known| known.version == version) {
+            return Ok(Some(known.server_side));
+        }
+        Ok(self.stored(target, version).await?.map(|stored| stored.is_server_side()))
+    }
+
     /// The whole of a revision, if it is there.
     pub async fn stored(&self, target: &Target, version: i64) -> Result<Option<StoredRelease>, Fault> {
         Ok(self.releases.read(&target.storage, &target.name, version).await?)

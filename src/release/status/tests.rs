@@ -1,7 +1,9 @@
 use jiff::Timestamp;
 
 use super::*;
+use crate::api::helm::v2::TestHookStatus;
 use crate::release::history::tests::snapshot;
+use crate::release::observed::Tests;
 use crate::release::plan::tests::{at, desired};
 
 /// The conditions as `Type=Status Reason: message`, sorted.
@@ -49,7 +51,8 @@ fn an_install_tells_its_story() {
     assert_eq!(known.latest.map(|latest| (latest.version, latest.failed)), Some((1, false)));
     assert_eq!(known.attempted.and_then(|attempt| attempt.action), Some(Action::Install));
 
-    let message = edit(status, at(3), |on| on.succeeded(snapshot(1, "deployed"), Action::Install));
+    let message =
+        edit(status, at(3), |on| on.succeeded(snapshot(1, "deployed"), Action::Install, TestPolicy::default()));
     assert_eq!(message, "Helm install succeeded for release apps/ui.v1 with chart node@1.0.0");
     assert_eq!(
         shown(status),
@@ -147,4 +150,109 @@ fn records_are_remembered_where_the_status_says() {
     assert_eq!(kept(Some("flux-system")), expected("flux-system"));
     assert_eq!(kept(None), expected("apps"), "a status that does not say means the wanted place");
     assert_eq!(recorded(&HelmReleaseStatus::default(), &desired), None);
+}
+
+fn tested(version: i64, phase: &str) -> Snapshot {
+    let hook = TestHookStatus { phase: Some(phase.to_owned()), ..TestHookStatus::default() };
+    Snapshot { test_hooks: Some([("smoke".to_owned(), hook)].into()), ..snapshot(version, "deployed") }
+}
+
+#[test]
+fn tests_have_their_own_condition_and_count_where_they_are_not_ignored() {
+    let policy = TestPolicy { enabled: true, ..TestPolicy::default() };
+    let status = &mut HelmReleaseStatus::default();
+    edit(status, at(1), |on| on.begins(&desired("a"), Action::Upgrade, false, five_minutes()));
+    edit(status, at(2), |on| on.succeeded(snapshot(2, "deployed"), Action::Upgrade, policy));
+    let awaiting = "Helm release apps/ui.v2 with chart node@1.0.0 is awaiting tests";
+    assert!(shown(status).contains(&format!("Ready=Unknown AwaitingTests: {awaiting}")));
+    edit(status, at(2), |on| on.runs("test", five_minutes()));
+    let message = edit(status, at(3), |on| on.tests_failed(tested(2, "Failed"), "pod smoke failed\n", policy));
+    assert_eq!(message, "Helm test failed for release apps/ui.v2 with chart node@1.0.0: pod smoke failed");
+    assert!(shown(status).contains(&format!("Ready=False TestFailed: {message}")));
+    assert_eq!((status.failures, status.upgrade_failures), (1, 1));
+    assert_eq!(record(status, &desired("a").target, false).latest.map(|latest| latest.tests), Some(Tests::Failed));
+    assert_eq!(record(status, &desired("a").target, false).failed_since, Some(at(3)));
+
+    let passed = edit(status, at(4), |on| on.tested(tested(2, "Succeeded"), policy));
+    assert_eq!(
+        passed,
+        "Helm test succeeded for release apps/ui.v2 with chart node@1.0.0: 1 test hook completed successfully"
+    );
+    let released = "Helm upgrade succeeded for release apps/ui.v2 with chart node@1.0.0";
+    let expected = [
+        format!("Ready=True TestSucceeded: {passed}"),
+        format!("Released=True UpgradeSucceeded: {released}"),
+        format!("TestSuccess=True TestSucceeded: {passed}"),
+    ];
+    assert_eq!((shown(status).as_slice(), status.failures), (expected.as_slice(), 0));
+
+    let ignored = TestPolicy { ignored: true, ignored_by_remediation: true, enabled: true };
+    edit(status, at(5), |on| on.tests_failed(tested(2, "Failed"), "no", ignored));
+    assert_eq!((status.failures, status.upgrade_failures), (1, 0));
+    assert!(shown(status).contains(&format!("Ready=True UpgradeSucceeded: {released}")));
+    edit(status, at(6), |on| on.in_sync(TestPolicy::default()));
+    assert!(!shown(status).iter().any(|condition| condition.starts_with("TestSuccess")), "tests are switched off");
+}
+
+#[test]
+fn a_test_that_could_not_be_run_is_not_counted() {
+    let policy = TestPolicy { enabled: true, ..TestPolicy::default() };
+    let status = &mut HelmReleaseStatus::default();
+    edit(status, at(1), |on| on.begins(&desired("a"), Action::Install, false, five_minutes()));
+    edit(status, at(2), |on| on.tests_failed(snapshot(1, "deployed"), "no API server", policy));
+    assert_eq!((status.failures, status.install_failures), (1, 0));
+    assert_eq!(record(status, &desired("a").target, false).latest.map(|latest| latest.tests), Some(Tests::Pending));
+}
+
+#[test]
+fn a_rollback_tells_what_it_was_needed_for() {
+    let status = &mut HelmReleaseStatus::default();
+    edit(status, at(1), |on| on.begins(&desired("a"), Action::Upgrade, false, five_minutes()));
+    let failed = edit(status, at(2), |on| on.failed(snapshot(2, "failed"), Action::Upgrade, "it crashes"));
+    edit(status, at(3), |on| on.runs("rollback", five_minutes()));
+    edit(status, at(4), |on| on.rolling_back(Snapshot { action: Some("rollback".into()), ..snapshot(3, "deployed") }));
+    assert_eq!(record(status, &desired("a").target, false).remediated, Some(Released { done: false, since: at(4) }));
+    assert_eq!(
+        record(status, &desired("a").target, false).latest.and_then(|latest| latest.action),
+        Some(Action::Rollback)
+    );
+    assert!(shown(status).contains(&format!("Ready=False UpgradeFailed: {failed}")), "{:?}", shown(status));
+    let message = edit(status, at(5), |on| on.rolled_back(snapshot(3, "deployed"), &snapshot(1, "superseded")));
+    assert_eq!(message, "Helm rollback to previous release apps/ui.v1 with chart node@1.0.0 succeeded");
+    assert_eq!(
+        shown(status),
+        [
+            format!("Ready=False RollbackSucceeded: {message}; it was needed because of: {failed}"),
+            format!("Released=False UpgradeFailed: {failed}"),
+            format!("Remediated=True RollbackSucceeded: {message}"),
+        ]
+    );
+    assert_eq!(record(status, &desired("a").target, false).remediated, Some(Released { done: true, since: at(5) }));
+    assert_eq!((status.failures, status.upgrade_failures), (1, 1), "what was set back stays counted");
+
+    let message = edit(status, at(6), |on| on.rollback_failed(None, &snapshot(1, "superseded"), "gone\n"));
+    assert_eq!(message, "Helm rollback to previous release apps/ui.v1 with chart node@1.0.0 failed: gone");
+    assert!(shown(status).contains(&format!("Remediated=False RollbackFailed: {message}")));
+    assert_eq!((status.failures, status.upgrade_failures), (2, 1));
+    edit(status, at(7), |on| on.begins(&desired("a"), Action::Upgrade, true, five_minutes()));
+    assert!(!shown(status).iter().any(|condition| condition.starts_with("Remediated")), "of the try before");
+}
+
+#[test]
+fn a_removed_release_keeps_its_failures_and_its_snapshot() {
+    let status = &mut HelmReleaseStatus::default();
+    edit(status, at(1), |on| on.begins(&desired("a"), Action::Install, false, five_minutes()));
+    let failed = edit(status, at(2), |on| on.failed(snapshot(1, "failed"), Action::Install, "it crashes"));
+    let denied = edit(status, at(3), |on| on.removal_failed(&snapshot(1, "failed"), "denied"));
+    assert_eq!(denied, "Helm uninstall remediation for release apps/ui.v1 with chart node@1.0.0 failed: denied");
+    assert!(shown(status).contains(&format!("Ready=False UninstallFailed: {denied}")));
+    let message = edit(status, at(4), |on| on.removed(snapshot(1, "uninstalled")));
+    assert_eq!(message, "Helm uninstall remediation for release apps/ui.v1 with chart node@1.0.0 succeeded");
+    let ready = format!("Ready=False UninstallSucceeded: {message}; it was needed because of: {failed}");
+    assert!(shown(status).contains(&ready), "{:?}", shown(status));
+    assert_eq!((status.install_failures, status.history.len()), (1, 1));
+    edit(status, at(5), |on| on.awaits_retry(at(60)));
+    assert!(
+        shown(status).contains(&format!("Reconciling=True ProgressingWithRetry: the next try is at {:.0}", at(60)))
+    );
 }
