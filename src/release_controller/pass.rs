@@ -13,7 +13,7 @@ use super::drift::Seen;
 use super::fault::Fault;
 use super::triggers::target;
 use crate::api::condition::READY;
-use crate::api::helm::v2::{HelmRelease, HelmReleaseStatus, PostRenderStrategy};
+use crate::api::helm::v2::{HelmRelease, HelmReleaseSpec, HelmReleaseStatus, PostRenderStrategy, ServerSideApplyMode};
 use crate::api::{annotation, unsupported};
 use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON, NOT_ACTED_ON};
 use crate::controller::{Requeue, jittered};
@@ -185,9 +185,7 @@ impl<'c> Pass<'c> {
 
     async fn note_unsupported(&mut self) {
         let mut fields = unsupported::helm_release(&self.object.spec);
-        if self.hooks_are_out_of_reach().await {
-            fields.push("spec.postRenderStrategy (helm 3 gives no hooks to post-renderers)");
-        }
+        fields.extend(self.fields_beyond_this_helm().await);
         let generation = self.object.metadata.generation;
         let before = conditions::get(&self.status.conditions, FIELDS_NOT_ACTED_ON).map(|found| found.message.clone());
         conditions::set_not_acted_on(&mut self.status.conditions, &fields, generation, Timestamp::now());
@@ -197,12 +195,36 @@ impl<'c> Pass<'c> {
         }
     }
 
-    /// Whether hooks are to be post-rendered, and this helm does not do it.
-    async fn hooks_are_out_of_reach(&self) -> bool {
-        let wanted = matches!(
-            self.object.spec.post_render_strategy,
-            Some(PostRenderStrategy::Combined | PostRenderStrategy::Separate)
-        );
-        wanted && self.controller.helm_binary().await.is_ok_and(|helm| helm.version().major < 4)
+    /// What is asked for and this helm does not do.
+    async fn fields_beyond_this_helm(&self) -> Vec<&'static str> {
+        let wanted = fields_beyond_helm_3(&self.object.spec);
+        if wanted.is_empty() || self.controller.helm_binary().await.is_ok_and(|helm| helm.version().major >= 4) {
+            return Vec::new();
+        }
+        wanted
     }
+}
+
+/// What is asked for and only helm 4 does.
+fn fields_beyond_helm_3(spec: &HelmReleaseSpec) -> Vec<&'static str> {
+    let (install, upgrade, rollback) = (spec.install.as_ref(), spec.upgrade.as_ref(), spec.rollback.as_ref());
+    let enabled = |mode: Option<ServerSideApplyMode>| mode == Some(ServerSideApplyMode::Enabled);
+    let renders_hooks =
+        matches!(spec.post_render_strategy, Some(PostRenderStrategy::Combined | PostRenderStrategy::Separate));
+    let fields = [
+        ("spec.postRenderStrategy (helm 3 gives no hooks to post-renderers)", renders_hooks),
+        (
+            "spec.install.serverSideApply (only helm 4 does it)",
+            install.and_then(|install| install.server_side_apply) == Some(true),
+        ),
+        (
+            "spec.upgrade.serverSideApply (only helm 4 does it)",
+            enabled(upgrade.and_then(|upgrade| upgrade.server_side_apply)),
+        ),
+        (
+            "spec.rollback.serverSideApply (only helm 4 does it)",
+            enabled(rollback.and_then(|rollback| rollback.server_side_apply)),
+        ),
+    ];
+    fields.into_iter().filter(|(_, wanted)| *wanted).map(|(field, _)| field).collect()
 }

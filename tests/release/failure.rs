@@ -1,5 +1,6 @@
 //! What goes wrong, what is said about it, and how it heals.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fairlead_testbench::{Helm, wait_for};
@@ -132,6 +133,27 @@ async fn a_missing_helm_is_named_and_found_later() {
 }
 
 #[tokio::test]
+async fn a_helm_that_cannot_be_used_or_floods_is_named_and_replaced() {
+    let world = World::new("badhelm").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let binary = folder.path().join("helm");
+    let fakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fake-helm");
+    let put = |program: &Path| {
+        let _ = std::fs::remove_file(&binary);
+        std::os::unix::fs::symlink(program, &binary).expect("a link");
+    };
+    put(&fakes.join("too-old"));
+    let _operator = world.operator().helm_binary(&binary).start().await;
+    world.apply(&world.release("ui", &json!({})));
+    world.says("ui", "Ready", "False", "helm v3.2.1 is too old").await;
+    put(&fakes.join("floods-later"));
+    let object = world.says("ui", "Ready", "False", "printed more than").await;
+    assert!(is(&object, "Reconciling", "True") && world.history("ui").is_empty(), "{object}");
+    put(&Helm::V3.path());
+    world.ready("ui", 1).await;
+}
+
+#[tokio::test]
 async fn dependencies_are_waited_for_and_circles_are_spelled_out() {
     let world = World::new("depends").await;
     let _operator = world.started(Helm::V4).await;
@@ -165,9 +187,11 @@ async fn what_is_not_supported_is_refused_or_noted() {
     world.apply(&elsewhere);
     let object = world.says("oci", "Stalled", "True", "spec.chartRef").await;
     assert!(is(&object, "Ready", "False"));
-    world.apply(&world.release("noted", &json!({"test": {"enable": true}})));
+    let mut noted = world.release("noted", &json!({}));
+    noted["spec"]["chart"]["spec"]["verify"] = json!({"provider": "cosign"});
+    world.apply(&noted);
     let object = world.ready("noted", 1).await;
-    assert!(message(&object, "FieldsNotActedOn").contains("spec.test"), "{object}");
+    assert!(message(&object, "FieldsNotActedOn").contains("spec.chart.spec.verify"), "{object}");
     let noted = || world.events("noted").iter().filter(|(reason, _)| reason == "NotActedOn").count();
     wait_for("the event", PATIENCE, || async { if noted() == 1 { Ok(()) } else { Err(noted().to_string()) } }).await;
 }

@@ -6,6 +6,7 @@ mod failure;
 mod identity;
 mod lifecycle;
 mod postrender;
+mod remedy;
 mod survival;
 mod waiting;
 mod world;
