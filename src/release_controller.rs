@@ -19,6 +19,7 @@ mod journal;
 mod leaving;
 mod package;
 mod pass;
+mod reach;
 mod remedy;
 mod resolve;
 mod sensitive;

@@ -16,6 +16,9 @@ use crate::api::meta::KubeConfigReference;
 /// How long another cluster may take to answer a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long another cluster may be silent: one that hangs must not hold the operator's work.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Keys that a kubeconfig is looked for under, when none is given.
 const DEFAULT_KEYS: [&str; 2] = ["value", "value.yaml"];
 
@@ -152,6 +155,8 @@ pub async fn enter(client: &Client, description: &Description, options: &RemoteO
         }
     };
     entry.config.connect_timeout = Some(CONNECT_TIMEOUT);
+    entry.config.read_timeout = Some(READ_TIMEOUT);
+    entry.config.reset_reader_on_write = true;
     Ok(entry)
 }
 

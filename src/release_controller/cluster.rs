@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use kube::{Client, Config, ResourceExt as _};
 
+use super::reach::Reach;
 use super::storage::Storage;
 use super::verify::Verifier;
 use crate::api::helm::v2::HelmRelease;
@@ -34,6 +35,8 @@ pub struct Cluster {
     pub verifier: Verifier,
     /// Who it is.
     pub identity: Identity,
+    /// Whether it answers.
+    pub reach: Reach,
     /// A name for it, letters and digits.
     label: String,
 }
@@ -86,7 +89,9 @@ impl Cluster {
     fn over(client: Client, storage: Storage, identity: Identity, label: String) -> Self {
         let resolver = Resolver::new(client.clone());
         let verifier = Verifier::new(client.clone(), resolver.clone());
-        Self { client, resolver, storage, verifier, identity, label }
+        // The operator's own answers, or nothing works.
+        let reach = if identity.elsewhere.is_none() { Reach::certain() } else { Reach::default() };
+        Self { client, resolver, storage, verifier, identity, reach, label }
     }
 
     /// The access that helm needs for a release; none when the operator's own will do.

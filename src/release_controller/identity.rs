@@ -9,9 +9,10 @@ use kube::{Api, ResourceExt as _};
 use super::cluster::{IdentityError, account};
 use super::fault::Fault;
 use super::pass::Pass;
+use super::reach::innermost;
 use super::resolve::{Step, UNSUPPORTED};
 use crate::api::condition::reason;
-use crate::controller::Requeue;
+use crate::controller::{Requeue, jittered};
 use crate::helm::client::{Helm, HelmError};
 use crate::kube_ext::remote::RemoteError;
 use crate::release::observed::Target;
@@ -20,6 +21,8 @@ use crate::release::observed::Target;
 const REST_CLIENT_ERROR: &str = "RESTClientError";
 /// The longest pause before the API server is asked again that refused: rights wake nobody.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// The pause while another release is asking the same cluster whether it answers.
+const ASKED_BY_ANOTHER: Duration = Duration::from_secs(1);
 
 impl Pass<'_> {
     /// From here on the pass speaks to the release's cluster, in the name that the release asks
@@ -29,7 +32,11 @@ impl Pass<'_> {
         match controller.clusters.of(&controller.context, &self.object).await {
             Ok(cluster) => {
                 self.cluster = cluster;
-                Ok(ControlFlow::Continue(()))
+                Ok(match self.cluster.reach.at_once(&self.cluster.client).await {
+                    Some(Ok(())) => ControlFlow::Continue(()),
+                    Some(Err(why)) => ControlFlow::Break(self.is_unknown(&self.says(&why))),
+                    None => ControlFlow::Break(Requeue::After(jittered(ASKED_BY_ANOTHER))),
+                })
             }
             Err(IdentityError::Remote(RemoteError::Api { source, .. })) => Err(Fault::Api(*source)),
             Err(error @ IdentityError::Remote(RemoteError::Unsupported { .. })) => {
@@ -48,7 +55,12 @@ impl Pass<'_> {
         let controller = self.controller;
         let (namespace, name) = crate::controller::namespaced_name(self.object.as_ref());
         match controller.clusters.of(&controller.context, &self.object).await {
-            Ok(cluster) => self.cluster = cluster,
+            Ok(cluster) => {
+                self.cluster = cluster;
+                if let Err(why) = self.cluster.reach.in_turn(&self.cluster.client).await {
+                    return Ok(Err(self.with_a_way_out(self.says(&why))));
+                }
+            }
             Err(IdentityError::Remote(RemoteError::Api { source, .. })) => return Err(Fault::Api(*source)),
             Err(error @ IdentityError::Remote(RemoteError::Missing(_))) => {
                 tracing::warn!(namespace, name, %error, "the release is left as it is");
@@ -99,43 +111,52 @@ impl Pass<'_> {
         }
         let words = match &error {
             kube::Error::Api(status) => status.message.clone(),
-            error => innermost(error),
+            error => {
+                let words = innermost(error);
+                self.cluster.reach.is_silent(&words);
+                words
+            }
         };
-        let Some(elsewhere) = &self.cluster.identity.elsewhere else {
-            return Ok(match self.missing_account().await {
-                Ok(Some(account)) => format!("service account {account} does not exist: {words}"),
-                _ => words,
-            });
-        };
-        Ok(format!("the cluster of {} says: {words}", elsewhere.place))
+        Ok(match self.missing_account().await {
+            Ok(Some(account)) => format!("service account {account} does not exist: {words}"),
+            _ => self.says(&words),
+        })
+    }
+
+    /// The words of an API server, or about it, with its name where there are several.
+    fn says(&self, words: &str) -> String {
+        match &self.cluster.identity.elsewhere {
+            Some(elsewhere) => format!("the cluster of {}: {words}", elsewhere.place),
+            None => words.to_owned(),
+        }
+    }
+
+    fn with_a_way_out(&self, why: String) -> String {
+        match &self.cluster.identity.elsewhere {
+            Some(elsewhere) => {
+                format!("{why}; if that cluster is gone for good, delete {} to let the release go", elsewhere.place)
+            }
+            None => why,
+        }
     }
 
     /// As [`Self::explained`], for a release that is to be taken down.
     pub async fn unreachable(&self, error: kube::Error) -> Result<String, kube::Error> {
         let answered = matches!(error, kube::Error::Api(_));
         let why = self.explained(error).await?;
-        Ok(match &self.cluster.identity.elsewhere {
-            Some(elsewhere) if !answered => {
-                format!("{why}; if that cluster is gone for good, delete {} to let the release go", elsewhere.place)
-            }
-            _ => why,
-        })
+        Ok(if answered { why } else { self.with_a_way_out(why) })
     }
 
     /// Puts an error of the release's cluster on the status.
     pub async fn state_unknown(&mut self, error: kube::Error) -> Result<Requeue, kube::Error> {
-        let message = format!("Could not determine release state: {}", self.explained(error).await?);
+        let why = self.explained(error).await?;
+        Ok(self.is_unknown(&why))
+    }
+
+    fn is_unknown(&mut self, why: &str) -> Requeue {
+        let message = format!("Could not determine release state: {why}");
         self.editor().waits_for(reason::STATE_ERROR, &message);
         self.warn_if_new(reason::STATE_ERROR, &message);
-        Ok(Requeue::Backoff { max: LONGEST_PAUSE })
+        Requeue::Backoff { max: LONGEST_PAUSE }
     }
-}
-
-/// The cause that says most.
-fn innermost(error: &kube::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -1,6 +1,6 @@
 //! In whose name, in which cluster, and where helm's records of it are.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -350,4 +350,49 @@ async fn a_sudden_death_in_another_name_costs_no_second_revision() {
         assert_eq!(service["spec"]["ports"][0]["port"], 3001);
     }
     assert!(records_in(world.bench, &other).is_empty());
+}
+
+/// Kubernetes deletes accounts, roles and objects of a namespace in any order.
+#[tokio::test]
+async fn a_namespace_that_goes_is_not_held_back() {
+    let world = World::new("going").await;
+    let _operator = world.operator().start().await;
+    account(&world);
+    grant(&world, "records", &records());
+    grant(&world, "objects", &objects());
+    world.apply(&world.release("ui", &json!({"serviceAccountName": "deployer"})));
+    world.ready("ui", 1).await;
+    world.bench.kubectl(&["delete", "namespace", &world.namespace, "--wait=false"]);
+    wait_for("the namespace to be gone", PATIENCE, || async {
+        let found = world.bench.try_kubectl(&["get", "namespace", &world.namespace, "--output=jsonpath={.status}"]);
+        found.map_or(Ok(()), Err)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_hangs_holds_nobody_up() {
+    let world = World::new("hang").await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("bound");
+    let _operator = world.operator().args(["--insecure-kubeconfig-tls"]).start().await;
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "prod",
+        "clusters": [{"name": "prod", "cluster": {"server": format!("http://{address}")}}],
+        "contexts": [{"name": "prod", "context": {"cluster": "prod", "user": "nobody"}}], "users": [],
+    });
+    kubeconfig_secret(&world, &kubeconfig.to_string());
+    // More than there can be passes under way.
+    let spec = json!({"kubeConfig": {"secretRef": {"name": "prod"}}});
+    let lost: Vec<String> = (0..70).map(|n| world.release(&format!("lost-{n}"), &spec).to_string()).collect();
+    world.bench.apply(&lost.join("\n---\n"));
+    world.says("lost-0", "Ready", "False", &format!("the cluster of Secret {}/prod:", world.namespace)).await;
+    let since = Instant::now();
+    world.apply(&world.release("well", &json!({})));
+    world.ready("well", 1).await;
+    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+    for number in [33, 69] {
+        world.says(&format!("lost-{number}"), "Ready", "False", "it does not answer within").await;
+    }
+    drop(silent);
 }
