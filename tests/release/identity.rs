@@ -22,13 +22,18 @@ fn records() -> Value {
     json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "create", "update", "delete"]}])
 }
 
-/// A role in the namespace for the account `deployer`.
+/// A role in the namespace of the release for the account `deployer`.
 fn grant(world: &World, name: &str, rules: &Value) {
+    grant_in(world, &world.namespace, name, rules);
+}
+
+fn grant_in(world: &World, namespace: &str, name: &str, rules: &Value) {
+    let metadata = json!({"name": name, "namespace": namespace});
     let subject = json!({"kind": "ServiceAccount", "name": "deployer", "namespace": world.namespace});
     let api = "rbac.authorization.k8s.io";
     let version = format!("{api}/v1");
-    world.apply(&json!({"apiVersion": version, "kind": "Role", "metadata": {"name": name}, "rules": rules}));
-    world.apply(&json!({"apiVersion": version, "kind": "RoleBinding", "metadata": {"name": name},
+    world.apply(&json!({"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": rules}));
+    world.apply(&json!({"apiVersion": version, "kind": "RoleBinding", "metadata": metadata,
         "roleRef": {"apiGroup": api, "kind": "Role", "name": name}, "subjects": [subject]}));
 }
 
@@ -395,4 +400,71 @@ async fn a_cluster_that_hangs_holds_nobody_up() {
         world.says(&format!("lost-{number}"), "Ready", "False", "it does not answer within").await;
     }
     drop(silent);
+}
+
+/// Hooks, tests, a rollback and drift, with the rights of an account and records in another place.
+async fn takes_every_step_as_its_account(helm: Helm, prefix: &str) {
+    let world = World::new(prefix).await;
+    let other = world.bench.namespace("steps").await;
+    let _operator = world.started(helm).await;
+    world.charts.publish(&fixture_chart("hooks"), "1.0.0");
+    account(&world);
+    grant(&world, "records", &records());
+    let objects = json!([
+        {"apiGroups": [""], "resources": ["configmaps", "pods", "pods/log"], "verbs": ["*"]},
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["*"]},
+    ]);
+    grant_in(&world, &other, "objects", &objects);
+    let release = |test_fault: &str| {
+        let spec = json!({
+            "serviceAccountName": "deployer", "targetNamespace": other, "releaseName": "app",
+            "test": {"enable": true}, "driftDetection": {"mode": "enabled"},
+            "upgrade": {"remediation": {"remediateLastFailure": true}},
+            "values": {"message": "wanted", "testFault": test_fault},
+        });
+        world.chart_release("app", "hooks", &spec)
+    };
+    world.apply(&release(""));
+    let object = world.ready("app", 1).await;
+    assert_eq!(reason(&object, "TestSuccess"), "TestSucceeded", "{object}");
+
+    let said = || get_in(world.bench, &other, "configmap", "app").map(|object| object["data"]["message"].clone());
+    let drift = ["patch", "configmap", "app", "--namespace", &other, "--patch", r#"{"data": {"message": "drifted"}}"#];
+    world.bench.kubectl(&["delete", "rolebinding", "objects", "--namespace", &other]);
+    world.bench.kubectl(&drift);
+    world.annotate("app", "reconcile.fluxcd.io/requestedAt=without");
+    let user = format!("system:serviceaccount:{}:deployer", world.namespace);
+    wait_for("the missing right to be named", PATIENCE, || async {
+        let status = world.get("helmrelease", "app").ok_or("none")?["status"].to_string();
+        if status.contains(&user) && status.contains("forbidden") { Ok(()) } else { Err(status) }
+    })
+    .await;
+    assert_eq!(said(), Some(json!("drifted")));
+    grant_in(&world, &other, "objects", &objects);
+    world.annotate("app", "reconcile.fluxcd.io/requestedAt=with");
+    wait_for("the drift to be undone", PATIENCE, || async {
+        let found = said();
+        if found == Some(json!("wanted")) { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+
+    world.apply(&release("test-fails"));
+    let object = world.says("app", "Stalled", "True", "Failed to upgrade after 1 attempt(s)").await;
+    assert_eq!(reason(&object, "Ready"), "RollbackSucceeded", "{object}");
+    let kept: Vec<String> = (1..=3).map(|version| format!("sh.helm.release.v1.app.v{version}")).collect();
+    assert_eq!(records_in(world.bench, &world.namespace), kept);
+    assert!(records_in(world.bench, &other).is_empty());
+    world.delete("helmrelease", "app");
+    world.gone("helmrelease", "app").await;
+    assert_eq!(said(), None);
+}
+
+#[tokio::test]
+async fn every_step_is_taken_as_the_account_with_helm_3() {
+    takes_every_step_as_its_account(Helm::V3, "steps3").await;
+}
+
+#[tokio::test]
+async fn every_step_is_taken_as_the_account_with_helm_4() {
+    takes_every_step_as_its_account(Helm::V4, "steps4").await;
 }
