@@ -116,6 +116,10 @@ pub struct RunArgs {
     /// Deny references to sources and charts in other namespaces than the object's own.
     #[arg(long, env = "FAIRLEAD_NO_CROSS_NAMESPACE_REFS")]
     pub no_cross_namespace_refs: bool,
+    /// Leave the digest out of the version of a chart from an `OCIRepository` or `ExternalArtifact`, so that a new
+    /// digest alone makes no release.
+    #[arg(long, env = "FAIRLEAD_DISABLE_CHART_DIGEST_TRACKING")]
+    pub disable_chart_digest_tracking: bool,
     /// Allow kubeconfigs of other clusters to leave their API server unverified.
     #[arg(long, env = "FAIRLEAD_INSECURE_KUBECONFIG_TLS")]
     pub insecure_kubeconfig_tls: bool,
@@ -166,6 +170,8 @@ pub struct Config {
     pub default_service_account: Option<String>,
     /// Sources and charts in other namespaces than an object's own are denied to it.
     pub no_cross_namespace_refs: bool,
+    /// Whether a new digest alone makes no release of a chart from a registry.
+    pub disable_chart_digest_tracking: bool,
     /// How other clusters are reached.
     pub remote: RemoteOptions,
 }
@@ -215,6 +221,7 @@ impl RunArgs {
             controllers: self.controllers.iter().copied().collect(),
             default_service_account: given(self.default_service_account.as_ref()),
             no_cross_namespace_refs: self.no_cross_namespace_refs,
+            disable_chart_digest_tracking: self.disable_chart_digest_tracking,
             remote: RemoteOptions {
                 insecure_tls: self.insecure_kubeconfig_tls,
                 default_account: given(self.default_kubeconfig_service_account.as_ref()),

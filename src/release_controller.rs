@@ -10,6 +10,7 @@
 //! A helm process holds one of a few slots; waiting for objects holds nothing.
 
 mod action;
+mod chart_ref;
 mod cluster;
 mod delete;
 mod drift;
@@ -48,6 +49,7 @@ use crate::helm::ReleaseCache;
 use crate::helm::client::{self, Helm, HelmError, own_kubeconfig};
 use crate::helm::endpoint::{Endpoint, Server};
 use crate::source::store::ArtifactStore;
+use chart_ref::Referred;
 use cluster::Clusters;
 use drift::Drifts;
 use journal::Journal;
@@ -74,6 +76,7 @@ pub struct ReleaseController {
     leaving: Leaving,
     journal: Journal,
     packages: Packages,
+    referred: Referred,
 }
 
 impl ReleaseController {
@@ -96,6 +99,7 @@ impl ReleaseController {
             leaving: Leaving::default(),
             journal: Journal::open(&context.config.data_dir.join("journal"))?,
             packages: Packages::default(),
+            referred: Referred::default(),
             context,
         })
     }

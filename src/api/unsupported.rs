@@ -3,7 +3,7 @@
 //! Each function takes its spec apart without `..`: a new field does not compile until it stands in
 //! one of the two groups. To support a field, move its name to the first group and delete its line.
 
-use super::helm::v2::{ChartRefKind, HelmChartTemplateSpec, HelmReleaseSpec};
+use super::helm::v2::{HelmChartTemplateSpec, HelmReleaseSpec};
 use super::kustomize::v1::KustomizationSpec;
 use super::source::v1::{GitRepositorySpec, HelmChartSpec, HelmRepositorySpec};
 
@@ -164,17 +164,11 @@ pub fn helm_release(spec: &HelmReleaseSpec) -> Vec<&'static str> {
         service_account_name: _,
         // Nothing to do: no client outlives a helm action, and health follows kstatus.
         persistent_client: _,
+        chart_ref: _,
         // In parts.
         chart,
-        chart_ref,
-        // Not yet.
     } = spec;
-    let mut paths = chart.as_ref().map(|chart| chart_template(&chart.spec)).unwrap_or_default();
-    paths.extend(set(&[(
-        "spec.chartRef",
-        chart_ref.as_ref().is_some_and(|chart| chart.kind != ChartRefKind::HelmChart),
-    )]));
-    paths
+    chart.as_ref().map(|chart| chart_template(&chart.spec)).unwrap_or_default()
 }
 
 fn chart_template(spec: &HelmChartTemplateSpec) -> Vec<&'static str> {
@@ -263,7 +257,5 @@ mod tests {
         });
         let expected = ["spec.chart.spec.verify"];
         assert_eq!(helm_release(&spec(release)), expected);
-        let chart_ref = json!({"interval": "1m", "chartRef": {"kind": "OCIRepository", "name": "ui"}});
-        assert_eq!(helm_release(&spec(chart_ref)), ["spec.chartRef"]);
     }
 }

@@ -57,6 +57,7 @@ impl Pass<'_> {
         tracing::info!(namespace, name, action = action.as_str(), why, "running helm");
         let limit = Duration::from(desired.settings(action).timeout);
         self.editor().begins(desired, action, facts.same_attempt(), limit);
+        self.status.last_attempted_revision_digest.clone_from(&self.oci_digest);
         self.requests_are_handled();
         self.save().await?;
         let base = facts.newest().map_or(0, |newest| newest.version);

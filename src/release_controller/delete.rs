@@ -79,6 +79,7 @@ impl Pass<'_> {
             }
         }
         self.delete_chart().await?;
+        self.delete_referred().await;
         Ok(None)
     }
 

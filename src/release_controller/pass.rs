@@ -42,6 +42,8 @@ pub struct Pass<'c> {
     pub remediated: bool,
     /// The journal's entry is of no more use once the status is stored.
     pub journal_is_done: bool,
+    /// The digest in the revision of the object that holds the chart.
+    pub oci_digest: Option<String>,
 }
 
 impl<'c> Pass<'c> {
@@ -59,6 +61,7 @@ impl<'c> Pass<'c> {
             seen: None,
             remediated: false,
             journal_is_done: false,
+            oci_digest: None,
         }
     }
 

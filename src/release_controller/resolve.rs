@@ -13,7 +13,7 @@ use super::package::Package;
 use super::pass::Pass;
 use super::{sensitive, settings, triggers};
 use crate::api::condition::reason;
-use crate::api::helm::v2::{ChartNameChangeStrategy, ChartRefKind, HelmRelease};
+use crate::api::helm::v2::{ChartNameChangeStrategy, ChartRefKind, HelmChartTemplate};
 use crate::api::meta::Artifact;
 use crate::api::source::v1::HelmChart;
 use crate::controller::dependencies::TERMINAL;
@@ -21,7 +21,7 @@ use crate::controller::{Requeue, jittered};
 use crate::health::expressions::Checks;
 use crate::postrender;
 use crate::redact::Redactor;
-use crate::release::chart;
+use crate::release::chart::{self, SourceKey, SourceState};
 use crate::release::dependencies::{self, Dependencies};
 use crate::release::observed::Desired;
 use crate::values;
@@ -60,9 +60,6 @@ pub type Step<T> = Result<ControlFlow<Requeue, T>, Fault>;
 impl Pass<'_> {
     /// Gathers the inputs. Where one is missing, the status says which, and the pass ends.
     pub async fn resolve(&mut self) -> Step<Inputs> {
-        if let Some((why, message)) = refusal(&self.object) {
-            return Ok(self.refuse(why, &message));
-        }
         let checks = match Checks::read(&self.object.spec.health_check_exprs) {
             Ok(checks) => checks,
             Err(why) => return Ok(self.refuse(reason::INVALID_CEL_EXPRESSION, &format!("{TERMINAL}: {why}"))),
@@ -113,35 +110,56 @@ impl Pass<'_> {
     }
 
     async fn chart(&mut self) -> Step<Artifact> {
-        let Some((namespace, name)) = chart::reference(&self.object) else {
+        let Some(key) = chart::reference(&self.object) else {
             return Ok(self.refuse(UNSUPPORTED, "one of spec.chart and spec.chartRef has to be set"));
         };
         let own = self.object.namespace().unwrap_or_default();
-        if let Some(message) = self.controller.context.denied(&own, "HelmChart", &namespace, &name) {
+        let kind = key.kind.to_string();
+        if let Some(message) = self.controller.context.denied(&own, &kind, &key.namespace, &key.name) {
             return Ok(self.refuse(reason::ACCESS_DENIED, &message));
         }
-        let path = format!("{namespace}/{name}");
-        self.leave_chart(&path).await?;
-        let existing = self.controller.context.caches.helm_charts.get(&namespace, &name);
-        let found = match &self.object.spec.chart {
-            None => existing.map(|chart| (*chart).clone()),
-            Some(template) => {
-                let wanted = chart::from_template(&self.object, template);
-                let new = self.status.observed_generation != self.object.metadata.generation;
-                let current = existing.filter(|existing| !chart::needs_apply(existing, &wanted, new));
-                let chart = match current {
-                    Some(current) => (*current).clone(),
-                    None => self.apply_chart(&namespace, &wanted).await?,
-                };
-                self.status.helm_chart = Some(path.clone());
-                Some(chart)
+        self.leave_chart(&format!("{}/{}", key.namespace, key.name)).await?;
+        if key.kind == ChartRefKind::HelmChart {
+            self.leave_referred().await;
+        }
+        let caches = &self.controller.context.caches;
+        let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
+        let ready = match (&self.object.spec.chart, key.kind) {
+            (Some(template), _) => {
+                let chart = self.templated(&key, template).await?;
+                self.status.helm_chart = Some(format!("{namespace}/{name}"));
+                Some(chart::ready(&key, SourceState::of_chart(&chart)).cloned())
+            }
+            (None, ChartRefKind::HelmChart) => {
+                let found = caches.helm_charts.get(namespace, name);
+                found.map(|found| chart::ready(&key, SourceState::of_chart(&found)).cloned())
+            }
+            (None, ChartRefKind::OciRepository) => {
+                let found = caches.oci_repositories.get(namespace, name);
+                found.map(|found| chart::ready(&key, SourceState::of_registry(&found)).cloned())
+            }
+            (None, ChartRefKind::ExternalArtifact) => {
+                let found = caches.external_artifacts.get(namespace, name);
+                found.map(|found| chart::ready(&key, SourceState::of_external(&found)).cloned())
             }
         };
-        Ok(match found.as_ref().map(chart::ready) {
-            Some(Ok(artifact)) => ControlFlow::Continue(artifact.clone()),
+        Ok(match ready {
+            Some(Ok(artifact)) if key.kind == ChartRefKind::HelmChart => ControlFlow::Continue(artifact),
+            Some(Ok(artifact)) => self.referred(&key, artifact).await,
             Some(Err(why)) => self.wait_for(SOURCE_NOT_READY, &why),
-            None => self.wait_for(SOURCE_NOT_READY, &format!("HelmChart '{path}' does not exist")),
+            None => self.wait_for(reason::ARTIFACT_FAILED, &format!("could not get Source object: {key} not found")),
         })
+    }
+
+    /// The `HelmChart` of the template, as it is or as it was just applied.
+    async fn templated(&self, key: &SourceKey, template: &HelmChartTemplate) -> Result<HelmChart, kube::Error> {
+        let wanted = chart::from_template(&self.object, template);
+        let new = self.status.observed_generation != self.object.metadata.generation;
+        let existing = self.controller.context.caches.helm_charts.get(&key.namespace, &key.name);
+        match existing.filter(|existing| !chart::needs_apply(existing, &wanted, new)) {
+            Some(current) => Ok((*current).clone()),
+            None => self.apply_chart(&key.namespace, &wanted).await,
+        }
     }
 
     async fn apply_chart(&self, namespace: &str, wanted: &HelmChart) -> Result<HelmChart, kube::Error> {
@@ -203,50 +221,5 @@ impl Pass<'_> {
             forced: self.is_forced(),
             reset: self.is_reset(),
         }
-    }
-}
-
-/// What this operator cannot do for the object and must not leave out in silence: to act as
-/// on a chart it cannot fetch.
-fn refusal(object: &HelmRelease) -> Option<(&'static str, String)> {
-    let spec = &object.spec;
-    let no = |what: &str| Some((UNSUPPORTED, format!("{what}: not supported by this version, nothing was done")));
-    if let Some(reference) = spec.chart_ref.as_ref().filter(|reference| reference.kind != ChartRefKind::HelmChart) {
-        return no(&format!("spec.chartRef asks for a chart from {} {}", reference.kind, reference.name));
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[allow(clippy::needless_pass_by_value)] // literals read better unborrowed
-    fn release(mut spec: Value, status: Value) -> HelmRelease {
-        spec["interval"] = json!("1m");
-        serde_json::from_value(json!({
-            "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
-            "metadata": {"name": "ui", "namespace": "apps"}, "spec": spec, "status": status,
-        }))
-        .expect("a release")
-    }
-
-    #[test]
-    fn what_cannot_be_done_is_refused_and_nothing_else() {
-        let refused = |spec: Value| refusal(&release(spec, json!({}))).map(|(_, message)| message);
-        let chart_ref = |kind: &str| json!({"chartRef": {"kind": kind, "name": "c"}});
-        for spec in [
-            json!({}),
-            json!({"targetNamespace": "web"}),
-            json!({"targetNamespace": "web", "storageNamespace": "records"}),
-            json!({"serviceAccountName": "me", "kubeConfig": {"secretRef": {"name": "k"}}}),
-            chart_ref("HelmChart"),
-        ] {
-            assert_eq!(refused(spec), None);
-        }
-        let begin = "spec.chartRef asks for a chart from OCIRepository c:";
-        assert!(refused(chart_ref("OCIRepository")).expect("refused").starts_with(begin));
     }
 }

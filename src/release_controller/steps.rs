@@ -205,6 +205,7 @@ impl Pass<'_> {
         } else {
             // As given to helm: its storage may show an odd number differently.
             snapshot.config_digest.clone_from(&inputs.desired.config_digest);
+            snapshot.oci_digest.clone_from(&self.oci_digest);
             self.editor().made(snapshot);
             self.editor().rendered(&inputs.desired.rendering);
         }
@@ -309,7 +310,10 @@ impl Pass<'_> {
     }
 
     fn note_failure(&mut self, stored: &StoredRelease, action: Action, why: &str) {
-        let snapshot = snapshot(stored, Some(action));
+        let mut snapshot = snapshot(stored, Some(action));
+        if action != Action::Rollback {
+            snapshot.oci_digest.clone_from(&self.oci_digest);
+        }
         let facts = Told::of(&snapshot);
         let message = if action == Action::Rollback {
             let to = self.previous().unwrap_or_else(|| snapshot.clone());

@@ -8,16 +8,16 @@ use futures::stream::{self, BoxStream};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 
-use crate::api::helm::v2::HelmRelease;
+use crate::api::helm::v2::{ChartRefKind, HelmRelease};
 use crate::api::meta::{KubeConfigReference, ValuesReference, ValuesReferenceKind};
-use crate::api::source::v1::HelmChart;
 use crate::controller::references::{ReferenceChange, ReferenceKind};
-use crate::controller::{Cache, Context, wake};
+use crate::controller::{Cache, Context, Watched, namespaced_name, wake};
 use crate::helm::ReleaseKey;
 use crate::kube_ext::remote;
+use crate::release::chart::{self, SourceKey};
 use crate::release::dependencies::depends_on;
+use crate::release::name;
 use crate::release::observed::Target;
-use crate::release::{chart, name};
 
 /// Where a release lives by its spec.
 pub fn target(object: &HelmRelease) -> Target {
@@ -40,13 +40,13 @@ pub fn triggers(
     storage: BoxStream<'static, ReleaseKey>,
 ) -> BoxStream<'static, ObjectRef<HelmRelease>> {
     let releases = &context.caches.helm_releases;
-    let charts = wake::stream_of(context.caches.helm_charts.changes());
     let dependencies = wake::stream_of(releases.changes());
     let references = wake::stream_of(context.references.changes());
-    let (of_charts, of_dependencies, of_references, of_storage) =
-        (releases.clone(), releases.clone(), releases.clone(), releases.clone());
+    let (of_dependencies, of_references, of_storage) = (releases.clone(), releases.clone(), releases.clone());
     stream::select_all([
-        charts.map(move |change| having(&of_charts, |release| uses_chart(release, change.object()))).boxed(),
+        of_charts(&context.caches.helm_charts, ChartRefKind::HelmChart, releases),
+        of_charts(&context.caches.oci_repositories, ChartRefKind::OciRepository, releases),
+        of_charts(&context.caches.external_artifacts, ChartRefKind::ExternalArtifact, releases),
         dependencies
             .map(move |change| {
                 let (namespace, name) = (change.object().namespace().unwrap_or_default(), change.object().name_any());
@@ -71,9 +71,20 @@ fn is_kept_at(release: &HelmRelease, key: &ReleaseKey) -> bool {
     target.cluster.is_empty() && target.storage == key.namespace && target.name == key.name
 }
 
-fn uses_chart(release: &HelmRelease, chart: &HelmChart) -> bool {
-    let named = chart::reference(release);
-    named.is_some_and(|(namespace, name)| chart.namespace() == Some(namespace) && chart.name_any() == name)
+/// Releases whose chart is in an object of this kind that changed.
+fn of_charts<K: Watched>(
+    sources: &Cache<K>,
+    kind: ChartRefKind,
+    releases: &Cache<HelmRelease>,
+) -> BoxStream<'static, Vec<ObjectRef<HelmRelease>>> {
+    let releases = releases.clone();
+    wake::stream_of(sources.changes())
+        .map(move |change| {
+            let (namespace, name) = namespaced_name(change.object().as_ref());
+            let key = SourceKey { kind, namespace, name };
+            having(&releases, |release| chart::reference(release).as_ref() == Some(&key))
+        })
+        .boxed()
 }
 
 fn refers_to(release: &HelmRelease, change: &ReferenceChange) -> bool {

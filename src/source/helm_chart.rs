@@ -28,7 +28,7 @@ use crate::controller::{Context, Reconciler, Requeue, conditions};
 use crate::git::reference::commit_of_revision;
 
 /// The most that a chart package may be, in bytes.
-const MAX_CHART: usize = 20 * 1024 * 1024;
+pub const MAX_CHART: usize = 20 * 1024 * 1024;
 
 /// Indexes kept parsed: several charts of one repository are looked up at a time.
 const PARSED_INDEXES: usize = 4;

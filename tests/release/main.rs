@@ -1,5 +1,6 @@
 //! The release loop on a real control plane, with both majors of helm.
 
+mod chart_ref;
 mod dependencies;
 mod drift;
 mod failure;

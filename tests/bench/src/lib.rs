@@ -78,7 +78,7 @@ pub mod tools;
 pub mod wait;
 
 pub use bench::{Helm, TestBench, shared};
-pub use chart_server::{ChartServer, chart_files, fixture_chart};
+pub use chart_server::{ChartServer, chart_files, fixture_chart, package};
 pub use control_plane::User;
 pub use git_server::{GitServer, KeyKind, Repository, SshKey};
 pub use http_server::Behaviour;
