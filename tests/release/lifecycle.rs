@@ -13,6 +13,8 @@ async fn install_upgrade_uninstall(helm: Helm, prefix: &str) {
     let namespace = &world.namespace;
     world.apply(&world.release("ui", &json!({"values": {"port": 3001}})));
     let object = world.ready("ui", 1).await;
+    let wait = ["wait", "--for=condition=Ready", "--timeout=30s", "helmrelease/ui", "helmrepository/charts"];
+    world.bench.kubectl(&[&["--namespace", &world.namespace][..], &wait].concat());
     let success = format!("Helm install succeeded for release {namespace}/ui.v1 with chart nodejs@1.0.0");
     assert_eq!(message(&object, "Ready"), success);
     assert_eq!((reason(&object, "Ready"), reason(&object, "Released")), ("InstallSucceeded", "InstallSucceeded"));

@@ -222,3 +222,17 @@ async fn options_of_an_upgrade_are_handed_on_to_helm_3() {
 async fn options_of_an_upgrade_are_handed_on_to_helm_4() {
     options(Helm::V4, "options4").await;
 }
+
+#[tokio::test]
+async fn a_stalled_release_is_tried_again_on_request() {
+    let world = World::new("reset").await;
+    let operator = world.started(Helm::V4).await;
+    world.apply(&world.release("ui", &json!({"timeout": "1s", "values": {"fault": "never-ready"}})));
+    world.says("ui", "Stalled", "True", "Failed to install after 1 attempt(s)").await;
+    world.annotate("ui", "reconcile.fluxcd.io/resetAt=now");
+    world.annotate("ui", "reconcile.fluxcd.io/requestedAt=now");
+    let object = world.says("ui", "Stalled", "True", "Failed to upgrade after 1 attempt(s)").await;
+    assert_eq!(object["status"]["lastHandledResetAt"], "now", "{object}");
+    assert_eq!((&object["status"]["upgradeFailures"], &object["status"]["failures"]), (&json!(1), &json!(1)));
+    assert_eq!(actions(&operator), ["install", "upgrade"], "once, and no more");
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fairlead_testbench::{Helm, wait_for};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{PATIENCE, World, is, message};
 
@@ -94,6 +94,53 @@ async fn a_release_of_somebody_else_is_taken_over_without_a_revision_with_helm_3
 #[tokio::test]
 async fn a_release_of_somebody_else_is_taken_over_without_a_revision_with_helm_4() {
     adopts(Helm::V4, "adopt4").await;
+}
+
+/// The status that Flux's controller leaves on a release that it made and tested for health.
+fn status_by_flux(world: &World, deployed: &str) -> Value {
+    let namespace = &world.namespace;
+    let message = format!("Helm install succeeded for release {namespace}/ui.v1 with chart nodejs@1.0.0");
+    let condition = |type_: &str| {
+        json!({"type": type_, "status": "True", "reason": "InstallSucceeded", "message": message,
+            "observedGeneration": 1, "lastTransitionTime": deployed})
+    };
+    json!({"status": {
+        "conditions": [condition("Ready"), condition("Released")],
+        "helmChart": format!("{namespace}/{namespace}-ui"),
+        "history": [{
+            "chartName": "nodejs", "chartVersion": "1.0.0", "appVersion": "1.0.0",
+            "configDigest": "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "digest": "sha256:1111111111111111111111111111111111111111111111111111111111111111",
+            "firstDeployed": deployed, "lastDeployed": deployed,
+            "name": "ui", "namespace": namespace, "status": "deployed", "version": 1,
+        }],
+        "lastAttemptedConfigDigest": "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        "lastAttemptedGeneration": 1, "lastAttemptedReleaseAction": "install", "lastAttemptedRevision": "1.0.0",
+        "observedGeneration": 1, "storageNamespace": namespace,
+    }})
+}
+
+#[tokio::test]
+async fn a_release_of_flux_is_taken_over_without_a_revision() {
+    let world = World::new("fromflux").await;
+    let (namespace, repository) = (world.namespace.as_str(), world.charts.url().to_owned());
+    let install =
+        ["install", "ui", "nodejs", "--repo", &repository, "--namespace", namespace, "--set", "port=6001,replicas=0"];
+    world.bench.helm(Helm::V4, &install);
+    world.apply(&world.release("ui", &json!({"values": {"port": 6001, "replicas": 0}})));
+    let status = status_by_flux(&world, "2026-01-01T00:00:00Z").to_string();
+    let patch = ["patch", "helmrelease", "ui", "--namespace", namespace, "--subresource=status", "--type=merge"];
+    world.bench.kubectl(&[&patch[..], &["--patch", &status]].concat());
+    let operator = world.started(Helm::V4).await;
+    world.annotate("ui", "reconcile.fluxcd.io/requestedAt=taken-over");
+    let object =
+        world.until("ui", "is looked at", |object| object["status"]["lastHandledReconcileAt"] == "taken-over").await;
+    assert!(is(&object, "Ready", "True"), "{object}");
+    assert_eq!(world.history("ui"), [(1, "deployed".to_owned())]);
+    let runs = operator.log_lines().iter().filter(|line| line["message"] == "running helm").count();
+    assert_eq!(runs, 0, "nothing had to be done");
+    world.apply(&world.release("ui", &json!({"values": {"port": 6002, "replicas": 0}})));
+    world.ready("ui", 2).await;
 }
 
 #[tokio::test]

@@ -66,6 +66,9 @@ async fn a_folder_is_applied_followed_pruned_and_let_go() {
     assert_eq!(value(&world, "kept").await, Some(json!("1")));
     assert!(!world.namespace_exists("api").await);
 
+    let wait = ["wait", "--for=condition=Ready", "--timeout=30s", "kustomization/apps", "gitrepository/releases"];
+    world.bench.kubectl(&[&["-n", &ns][..], &wait].concat());
+
     // Suspended, it stays as it is; resumed, it follows.
     let suspend = |suspend| Patch::Merge(json!({"spec": {"suspend": suspend}}));
     let api = world.kustomizations();
