@@ -15,6 +15,7 @@ pub mod compare;
 pub mod ignore;
 pub mod objects;
 pub mod observer;
+mod overlay;
 pub mod report;
 
 /// Field manager of corrections: helm's own. The object then looks as if helm had just applied it,

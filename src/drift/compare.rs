@@ -110,7 +110,7 @@ pub(super) fn partner(list: &[Value], position: usize, other: &[Value]) -> Optio
 }
 
 /// The names of all items, if each has one of its own.
-fn names(list: &[Value]) -> Option<Vec<&str>> {
+pub(super) fn names(list: &[Value]) -> Option<Vec<&str>> {
     let names: Vec<&str> = list.iter().map(|item| item.get("name")?.as_str()).collect::<Option<_>>()?;
     (positions(&names).len() == names.len()).then_some(names)
 }

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use http::StatusCode;
-use kube::api::GetParams;
+use kube::api::{GetParams, Patch, PatchParams};
 use kube::core::{DynamicObject, Request};
 use kube::{Client, Resource as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::FIELD_MANAGER;
 use super::compare::changes;
 use super::ignore::{IgnoreRules, Pointer, carry_over, opts_out, remove};
 use super::objects::{display, is_secret};
+use super::overlay::overlay;
 use super::report::{Drifted, Finding};
 use crate::kube_ext::apply::{ApplyError, Manner, Refusal, apply_as};
 use crate::kube_ext::discovery::{Resolved, Resolver};
@@ -97,7 +98,10 @@ impl Observer<'_> {
         }
         let mut manifest = placed.object.clone();
         carry_over(&mut manifest, &live, &placed.ignored);
-        let mut wanted = self.apply(&placed, manifest, true).await.map_err(|error| placed.says(&error))?;
+        let mut wanted = match self.apply(&placed, manifest.clone(), true).await {
+            Ok(wanted) => wanted,
+            Err(error) => self.overlay(&placed, &live, &manifest, true, &error).await?,
+        };
         remove(&mut live, &mut wanted, &placed.ignored);
         let fields = changes(&live, &wanted);
         let finding = Finding::Changed(fields.clone());
@@ -108,15 +112,68 @@ impl Observer<'_> {
     pub async fn correct(&self, drifted: &Drifted, rules: &IgnoreRules) -> Result<(), String> {
         let placed = self.place("", drifted.object.clone(), rules).await?;
         let mut attempt = 1;
+        let mut overlaid = false;
         loop {
             let manifest = self.correction(&placed).await?;
-            match self.apply(&placed, manifest, false).await {
+            match self.apply(&placed, manifest.clone(), false).await {
                 // Somebody else wrote between the look and the correction.
                 Err(error) if error.refusal == Refusal::Conflict && attempt < ATTEMPTS => attempt += 1,
-                Err(error) => return Err(placed.says(&error)),
+                // What no apply can do is done, then.
+                Err(_) if overlaid => return Ok(()),
+                Err(error) => {
+                    let live = self.live(&placed).await?.ok_or_else(|| placed.says(&error))?;
+                    self.overlay(&placed, &live, &manifest, false, &error).await?;
+                    overlaid = true;
+                }
+                Ok(stored) if overlaid => return self.own_once(&placed, &stored).await,
                 Ok(_) => return Ok(()),
             }
         }
+    }
+
+    /// Tries, or does, by a merge patch what an apply was refused for. The apply's refusal says
+    /// more than that of the patch.
+    async fn overlay(
+        &self,
+        placed: &Placed<'_>,
+        live: &Value,
+        manifest: &Value,
+        dry_run: bool,
+        refused: &ApplyError,
+    ) -> Result<Value, String> {
+        if refused.refusal != Refusal::Invalid {
+            return Err(placed.says(refused));
+        }
+        let parameters =
+            PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(overlay(live, manifest));
+        let request = Request::new(placed.path()).patch(placed.name(), &parameters, &patch);
+        let request = request.map_err(|_| placed.says(refused))?;
+        self.client.request(request).await.map_err(|_| placed.says(refused))
+    }
+
+    /// After a merge patch and an apply helm is noted twice as the owner of what the patch changed.
+    /// The next server-side upgrade could not give that up.
+    async fn own_once(&self, placed: &Placed<'_>, stored: &Value) -> Result<(), String> {
+        let entries = stored.pointer("/metadata/managedFields").and_then(Value::as_array);
+        let of_patch = |entry: &Value| {
+            entry["manager"] == FIELD_MANAGER && entry["operation"] == "Update" && entry.get("subresource").is_none()
+        };
+        let Some(position) = entries.and_then(|entries| entries.iter().position(of_patch)) else {
+            return Ok(());
+        };
+        let entry = format!("/metadata/managedFields/{position}");
+        let patch = json!([
+            {"op": "test", "path": format!("{entry}/manager"), "value": FIELD_MANAGER},
+            {"op": "test", "path": format!("{entry}/operation"), "value": "Update"},
+            {"op": "remove", "path": entry},
+        ]);
+        let patch: json_patch::Patch = serde_json::from_value(patch).expect("it is a patch");
+        let request =
+            Request::new(placed.path()).patch(placed.name(), &PatchParams::default(), &Patch::Json::<()>(patch));
+        let failed = |error: &dyn std::error::Error| format!("{}: {error}", display(&placed.object));
+        let request = request.map_err(|error| failed(&error))?;
+        self.client.request::<Value>(request).await.map(drop).map_err(|error| failed(&error))
     }
 
     /// What to apply. With ignored fields it is bound to the version that these were read from, so
@@ -149,10 +206,9 @@ impl Observer<'_> {
     }
 
     async fn live(&self, placed: &Placed<'_>) -> Result<Option<Value>, String> {
-        let path = DynamicObject::url_path(&placed.resolved.resource, placed.namespace.as_deref());
-        let name = placed.object["metadata"]["name"].as_str().unwrap_or_default();
         let failed = |error: &dyn std::error::Error| format!("{}: {error}", display(&placed.object));
-        let request = Request::new(path).get(name, &GetParams::default()).map_err(|error| failed(&error))?;
+        let request =
+            Request::new(placed.path()).get(placed.name(), &GetParams::default()).map_err(|error| failed(&error))?;
         match self.client.request::<Value>(request).await {
             Ok(live) => Ok(Some(live)),
             Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND => Ok(None),
@@ -169,6 +225,15 @@ impl Observer<'_> {
 }
 
 impl Placed<'_> {
+    /// Where objects of its kind are.
+    fn path(&self) -> String {
+        DynamicObject::url_path(&self.resolved.resource, self.namespace.as_deref())
+    }
+
+    fn name(&self) -> &str {
+        self.object["metadata"]["name"].as_str().unwrap_or_default()
+    }
+
     /// A refusal in words; the API server's own may quote the data of a Secret.
     fn says(&self, error: &ApplyError) -> String {
         let name = display(&self.object);
