@@ -179,14 +179,9 @@ async fn dependencies_are_waited_for_and_circles_are_spelled_out() {
 }
 
 #[tokio::test]
-async fn what_is_not_supported_is_refused_or_noted() {
-    let world = World::new("refuse").await;
+async fn what_is_not_acted_on_is_noted_once() {
+    let world = World::new("noted").await;
     let _operator = world.started(Helm::V4).await;
-    let mut elsewhere = world.release("oci", &json!({"chartRef": {"kind": "OCIRepository", "name": "charts"}}));
-    elsewhere["spec"].as_object_mut().expect("an object").remove("chart");
-    world.apply(&elsewhere);
-    let object = world.says("oci", "Stalled", "True", "spec.chartRef").await;
-    assert!(is(&object, "Ready", "False"));
     let mut noted = world.release("noted", &json!({}));
     noted["spec"]["chart"]["spec"]["verify"] = json!({"provider": "cosign"});
     world.apply(&noted);
