@@ -1,14 +1,18 @@
 //! Many releases at once, by helm in a loop and by the operator.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fairlead_testbench::chart_server::package;
 use fairlead_testbench::objects::{Cluster, ready, revision};
-use fairlead_testbench::{ChartServer, Helm, TestBench, fixture_chart, try_wait_for};
-use futures::StreamExt;
-use futures::stream;
-use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use fairlead_testbench::{ChartServer, Helm, TestBench, fixture_chart};
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::ResourceExt;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 
 const BARE: &str = "bare";
@@ -41,10 +45,10 @@ impl<'a> Scene<'a> {
         Self { bench, helm, count, cluster, archive, charts }
     }
 
-    /// Runs `helm install` or `helm upgrade` for every release, four at a time, from the chart's file.
-    pub async fn bare(&self, verb: &str, args: &[&str]) -> Result<Duration, String> {
+    /// Runs `helm install` or `helm upgrade` for releases of helm's own, four at a time, from the chart's file.
+    pub async fn bare(&self, which: Range<usize>, verb: &str, args: &[&str]) -> Result<Duration, String> {
         let start = Instant::now();
-        let failures: Vec<String> = stream::iter(0..self.count)
+        let failures: Vec<String> = stream::iter(which)
             .map(|index| {
                 let mut command = self.helm_command(verb, index, args);
                 async move {
@@ -72,11 +76,6 @@ impl<'a> Scene<'a> {
         command
     }
 
-    /// Removes what the loop has installed, so that both sides have the same company.
-    pub fn remove_bare(&self) {
-        self.bench.kubectl(&["delete", "namespace", BARE, "--wait=true"]);
-    }
-
     /// Applies all releases with this port at once; what it takes until all are Ready at this revision.
     pub async fn apply(&self, port: u16, target: i64) -> Result<Duration, String> {
         let start = Instant::now();
@@ -90,8 +89,8 @@ impl<'a> Scene<'a> {
         if let Some(failure) = failures.first() {
             return Err(failure.clone());
         }
-        let waited = try_wait_for(TIMEOUT, || self.all_ready(target)).await;
-        waited.map(|()| start.elapsed()).map_err(|seen| format!("not all become Ready: {seen}"))
+        let waited = tokio::time::timeout(TIMEOUT, self.all_ready(target)).await;
+        waited.map_err(|_| format!("not all are Ready after {TIMEOUT:?}"))?.map(|()| start.elapsed())
     }
 
     async fn put(&self, kind: &str, name: &str, spec: Value) -> Result<(), String> {
@@ -108,15 +107,24 @@ impl<'a> Scene<'a> {
         put.map(drop).map_err(|error| format!("{kind} {name}: {error}"))
     }
 
+    /// Waits until all are Ready at this revision. It watches: to ask again and again for a hundred objects would weigh
+    /// on the API server that is measured.
     async fn all_ready(&self, target: i64) -> Result<(), String> {
-        let list = self.cluster.api("HelmRelease", OURS).list(&ListParams::default()).await;
-        let list = list.map_err(|error| error.to_string())?;
-        let late: Vec<&DynamicObject> = list.items.iter().filter(|object| !is_ready(object, target)).collect();
-        match late.first() {
-            None if list.items.len() == self.count => Ok(()),
-            None => Err(format!("{} releases are there", list.items.len())),
-            Some(first) => Err(format!("{} are not, such as {}", late.len(), first.data["status"]["conditions"])),
+        let api = self.cluster.api("HelmRelease", OURS);
+        let mut changes = pin!(watcher(api, watcher::Config::default()).applied_objects());
+        let mut late: BTreeSet<String> = (0..self.count).map(name).collect();
+        while let Some(object) = changes.try_next().await.map_err(|error| error.to_string())? {
+            let name = object.name_any();
+            if is_ready(&object, target) {
+                late.remove(&name)
+            } else {
+                late.insert(name)
+            };
+            if late.is_empty() {
+                return Ok(());
+            }
         }
+        Err("the watch ended".to_owned())
     }
 }
 
