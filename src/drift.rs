@@ -8,9 +8,10 @@
 //!
 //! The answer is the API server's own: each object is applied server-side in a dry run, and drift
 //! is what that would change. So defaults, conversions and webhooks are no drift, and neither is
-//! what others add to an object (a field that the chart leaves open). A correction sends what the
-//! dry run sent. Only `observer` does I/O.
+//! what others add to an object (a field that the chart leaves open), unless a release asks for that
+//! too. A correction sends what the dry run sent. Only `observer` does I/O.
 
+pub mod additions;
 pub mod compare;
 pub mod ignore;
 pub mod objects;

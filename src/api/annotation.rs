@@ -14,11 +14,14 @@ pub const PRUNE: &str = "kustomize.toolkit.fluxcd.io/prune";
 pub const SSA: &str = "kustomize.toolkit.fluxcd.io/ssa";
 /// Label or annotation on an applied object that allows deleting and creating it anew.
 pub const FORCE: &str = "kustomize.toolkit.fluxcd.io/force";
+/// Annotation on a `HelmRelease` with drift detection: with the value `ENABLED`, fields that others added to its
+/// objects are drift too. Ours; Flux has no such thing.
+pub const DRIFT_ADDITIONS: &str = "fairlead.dev/drift-additions";
 /// Label or annotation on a manifest that switches variable substitution off in it.
 pub const SUBSTITUTE: &str = "kustomize.toolkit.fluxcd.io/substitute";
 /// Value that switches `RECONCILE`, `PRUNE` or `SUBSTITUTE` off.
 pub const DISABLED: &str = "disabled";
-/// Value that switches `FORCE` on.
+/// Value that switches `FORCE` or `DRIFT_ADDITIONS` on.
 pub const ENABLED: &str = "enabled";
 /// Label on a Secret or `ConfigMap` whose changes wake the objects that refer to it.
 pub const WATCH: &str = "reconcile.fluxcd.io/watch";

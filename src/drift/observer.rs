@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::FIELD_MANAGER;
+use super::additions::{additions, removal};
 use super::compare::changes;
 use super::ignore::{IgnoreRules, Pointer, carry_over, opts_out, remove};
 use super::objects::{display, is_secret};
@@ -45,6 +46,8 @@ pub struct Observer<'c> {
     pub resolver: &'c Resolver,
     /// The bound that all releases share.
     pub bound: &'c Bound,
+    /// What others add to an object is drift too.
+    pub additions: bool,
 }
 
 /// What a look gave.
@@ -102,8 +105,11 @@ impl Observer<'_> {
             Ok(wanted) => wanted,
             Err(error) => self.overlay(&placed, &live, &manifest, true, &error).await?,
         };
+        let added = if self.additions { additions(&live, &placed.ignored) } else { Vec::new() };
         remove(&mut live, &mut wanted, &placed.ignored);
-        let fields = changes(&live, &wanted);
+        let mut fields = changes(&live, &wanted);
+        let known: Vec<String> = fields.iter().map(|field| field.pointer.clone()).collect();
+        fields.extend(added.into_iter().filter(|field| !known.contains(&field.pointer)));
         let finding = Finding::Changed(fields.clone());
         Ok((!fields.is_empty()).then_some(Drifted { object: placed.object, finding }))
     }
@@ -111,21 +117,45 @@ impl Observer<'_> {
     /// Makes an object what the release made it, except for its ignored fields.
     pub async fn correct(&self, drifted: &Drifted, rules: &IgnoreRules) -> Result<(), String> {
         let placed = self.place("", drifted.object.clone(), rules).await?;
+        self.restore(&placed).await?;
+        if self.additions { self.take_away(&placed).await } else { Ok(()) }
+    }
+
+    /// Removes what others added.
+    async fn take_away(&self, placed: &Placed<'_>) -> Result<(), String> {
+        for attempt in 1.. {
+            let Some(live) = self.live(placed).await? else { break };
+            let added = additions(&live, &placed.ignored);
+            if added.is_empty() {
+                break;
+            }
+            match self.patch(placed, removal(&live, &added)).await {
+                // Also when somebody else wrote meanwhile: what to remove is looked up again.
+                Err(kube::Error::Api(status))
+                    if status.code == StatusCode::UNPROCESSABLE_ENTITY && attempt < ATTEMPTS => {}
+                result => return result.map_err(|error| placed.failed(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets right what the manifest says.
+    async fn restore(&self, placed: &Placed<'_>) -> Result<(), String> {
         let mut attempt = 1;
         let mut overlaid = false;
         loop {
-            let manifest = self.correction(&placed).await?;
-            match self.apply(&placed, manifest.clone(), false).await {
+            let manifest = self.correction(placed).await?;
+            match self.apply(placed, manifest.clone(), false).await {
                 // Somebody else wrote between the look and the correction.
                 Err(error) if error.refusal == Refusal::Conflict && attempt < ATTEMPTS => attempt += 1,
                 // What no apply can do is done, then.
                 Err(_) if overlaid => return Ok(()),
                 Err(error) => {
-                    let live = self.live(&placed).await?.ok_or_else(|| placed.says(&error))?;
-                    self.overlay(&placed, &live, &manifest, false, &error).await?;
+                    let live = self.live(placed).await?.ok_or_else(|| placed.says(&error))?;
+                    self.overlay(placed, &live, &manifest, false, &error).await?;
                     overlaid = true;
                 }
-                Ok(stored) if overlaid => return self.own_once(&placed, &stored).await,
+                Ok(stored) if overlaid => return self.own_once(placed, &stored).await,
                 Ok(_) => return Ok(()),
             }
         }
@@ -168,12 +198,15 @@ impl Observer<'_> {
             {"op": "test", "path": format!("{entry}/operation"), "value": "Update"},
             {"op": "remove", "path": entry},
         ]);
-        let patch: json_patch::Patch = serde_json::from_value(patch).expect("it is a patch");
-        let request =
-            Request::new(placed.path()).patch(placed.name(), &PatchParams::default(), &Patch::Json::<()>(patch));
-        let failed = |error: &dyn std::error::Error| format!("{}: {error}", display(&placed.object));
-        let request = request.map_err(|error| failed(&error))?;
-        self.client.request::<Value>(request).await.map(drop).map_err(|error| failed(&error))
+        let patch = serde_json::from_value(patch).expect("it is a patch");
+        self.patch(placed, patch).await.map_err(|error| placed.failed(&error))
+    }
+
+    async fn patch(&self, placed: &Placed<'_>, patch: json_patch::Patch) -> Result<(), kube::Error> {
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let request = Request::new(placed.path()).patch(placed.name(), &parameters, &Patch::Json::<()>(patch));
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        self.client.request::<Value>(request).await.map(drop)
     }
 
     /// What to apply. With ignored fields it is bound to the version that these were read from, so
@@ -206,13 +239,11 @@ impl Observer<'_> {
     }
 
     async fn live(&self, placed: &Placed<'_>) -> Result<Option<Value>, String> {
-        let failed = |error: &dyn std::error::Error| format!("{}: {error}", display(&placed.object));
-        let request =
-            Request::new(placed.path()).get(placed.name(), &GetParams::default()).map_err(|error| failed(&error))?;
-        match self.client.request::<Value>(request).await {
+        let request = Request::new(placed.path()).get(placed.name(), &GetParams::default());
+        match self.client.request::<Value>(request.map_err(|error| placed.failed(&error))?).await {
             Ok(live) => Ok(Some(live)),
             Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND => Ok(None),
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(placed.failed(&error)),
         }
     }
 
@@ -232,6 +263,11 @@ impl Placed<'_> {
 
     fn name(&self) -> &str {
         self.object["metadata"]["name"].as_str().unwrap_or_default()
+    }
+
+    fn failed(&self, error: &dyn std::error::Error) -> String {
+        let name = display(&self.object);
+        if is_secret(&self.object) { format!("{name}: the API server refused it") } else { format!("{name}: {error}") }
     }
 
     /// A refusal in words; the API server's own may quote the data of a Secret.

@@ -153,7 +153,9 @@ impl Pass<'_> {
 
     fn observer(&self) -> Observer<'_> {
         let Cluster { client, resolver, .. } = self.cluster.as_ref();
-        Observer { client, resolver, bound: &self.controller.drifts.bound }
+        let additions =
+            self.object.annotations().get(annotation::DRIFT_ADDITIONS).is_some_and(|on| on == annotation::ENABLED);
+        Observer { client, resolver, bound: &self.controller.drifts.bound, additions }
     }
 
     /// Only another spec helps.

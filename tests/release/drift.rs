@@ -134,6 +134,51 @@ async fn drift_is_undone_by_an_apply_and_the_next_upgrade_works_with_helm_4() {
     is_undone_by_an_apply(Helm::V4, "drift4").await;
 }
 
+async fn additions_are_undone_where_asked(helm: Helm, prefix: &str) {
+    let world = World::new(prefix).await;
+    let _operator = world.started(helm).await;
+    let ignore = json!([{"paths": ["/metadata/annotations/theirs"], "target": {"kind": "Service"}}]);
+    let spec = json!({"driftDetection": {"mode": "enabled", "ignore": ignore}});
+    world.apply(&world.release("ui", &spec));
+    world.says("ui", "Drifted", "False", "No drift detected").await;
+    let add = |path: &str, value: Value| json!([{"op": "add", "path": path, "value": value}]);
+    let containers = "/spec/template/spec/containers";
+    patch(&world, "deployment", "ui", &add(&format!("{containers}/-"), json!({"name": "spy", "image": "spy"})));
+    patch(&world, "deployment", "ui", &add(&format!("{containers}/0/env/-"), json!({"name": "DEBUG", "value": "yes"})));
+    patch(&world, "service", "ui", &add("/metadata/annotations/person", json!("was here")));
+    patch(&world, "service", "ui", &add("/metadata/annotations/theirs", json!("stays")));
+    let object = look(&world, "ui", "one").await;
+    assert_eq!(reason(&object, "Drifted"), "NoDriftDetected", "what the chart leaves open is no drift by default");
+
+    world.annotate("ui", "fairlead.dev/drift-additions=enabled");
+    look(&world, "ui", "two").await;
+    let object = world.says("ui", "Drifted", "False", "has been corrected").await;
+    let said = message(&object, "Drifted");
+    for line in ["/0/env/1: was {", "/containers/1: was {", "/metadata/annotations/person: was \"was here\", is absent"]
+    {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+    let deployment = world.get("deployment", "ui").expect("a deployment");
+    let containers = deployment.pointer(containers).and_then(Value::as_array).expect("containers");
+    assert_eq!(containers.len(), 1, "{containers:?}");
+    assert_eq!(containers[0]["env"].as_array().map(Vec::len), Some(1), "{containers:?}");
+    let annotations = world.get("service", "ui").expect("a service")["metadata"]["annotations"].clone();
+    assert_eq!((&annotations["person"], &annotations["theirs"]), (&Value::Null, &json!("stays")));
+    assert_eq!(world.history("ui"), [(1, "deployed".to_owned())], "no new revision");
+    let object = look(&world, "ui", "three").await;
+    assert_eq!(reason(&object, "Drifted"), "NoDriftDetected", "{object}");
+}
+
+#[tokio::test]
+async fn additions_are_undone_where_asked_with_helm_3() {
+    additions_are_undone_where_asked(Helm::V3, "added3").await;
+}
+
+#[tokio::test]
+async fn additions_are_undone_where_asked_with_helm_4() {
+    additions_are_undone_where_asked(Helm::V4, "added4").await;
+}
+
 async fn a_changed_key_is_set_right(helm: Helm, prefix: &str) {
     let world = World::new(prefix).await;
     let _operator = world.started(helm).await;
