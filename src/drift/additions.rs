@@ -5,7 +5,8 @@
 //! to whoever created the object, and what goes through a subresource (an autoscaler's replicas) is
 //! meant to change.
 
-use json_patch::jsonptr::Token;
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{PatchOperation, RemoveOperation, TestOperation};
 use serde_json::{Map, Value, json};
 
 use super::FIELD_MANAGER;
@@ -35,11 +36,13 @@ pub fn additions(live: &Value, ignored: &[&Pointer]) -> Vec<FieldChange> {
 
 /// A JSON patch that removes fields from this version of the object.
 pub fn removal(live: &Value, added: &[FieldChange]) -> json_patch::Patch {
-    let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]});
+    let path = PointerBuf::from_tokens(["metadata", "resourceVersion"]);
+    let value = live["metadata"]["resourceVersion"].clone();
+    let test = PatchOperation::Test(TestOperation { path, value });
     // From the back, so that the positions of those before stay true.
-    let removals = added.iter().rev().map(|field| json!({"op": "remove", "path": field.pointer}));
-    let operations: Value = std::iter::once(test).chain(removals).collect();
-    serde_json::from_value(operations).expect("it is a patch")
+    let paths = added.iter().rev().filter_map(|field| PointerBuf::parse(&field.pointer).ok());
+    let removals = paths.map(|path| PatchOperation::Remove(RemoveOperation { path }));
+    json_patch::Patch(std::iter::once(test).chain(removals).collect())
 }
 
 fn counts(entry: &Value) -> bool {
@@ -80,7 +83,7 @@ impl Walk<'_> {
             if is_content(path) && !self.is_ignored(path) {
                 let ours = ours.and_then(|ours| ours.get(key));
                 if ours.is_none() && is_owned_whole(fields) {
-                    let pointer = path.iter().map(|step| format!("/{}", Token::new(step.as_str()).encoded())).collect();
+                    let pointer = PointerBuf::from_tokens(path.iter()).to_string();
                     self.found.push(FieldChange { pointer, change: Change::Unwanted { found: value.clone() } });
                 } else {
                     self.fields(fields, ours, value, path);
