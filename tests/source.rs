@@ -4,5 +4,7 @@
 mod charts;
 #[path = "source/git.rs"]
 mod git;
+#[path = "source/git_contents.rs"]
+mod git_contents;
 #[path = "source/scene.rs"]
 mod scene;

@@ -21,23 +21,20 @@ pub fn git_repository(spec: &GitRepositorySpec) -> Vec<&'static str> {
         r#ref: _,
         ignore: _,
         suspend: _,
+        recurse_submodules: _,
+        include: _,
+        sparse_checkout: _,
         // Refused by the controller, with a reason of its own.
         provider: _,
         // Not yet.
         service_account_name,
         verify,
         proxy_secret_ref,
-        recurse_submodules,
-        include,
-        sparse_checkout,
     } = spec;
     set(&[
         ("spec.serviceAccountName", service_account_name.is_some()),
         ("spec.verify", verify.is_some()),
         ("spec.proxySecretRef", proxy_secret_ref.is_some()),
-        ("spec.recurseSubmodules", *recurse_submodules),
-        ("spec.include", !include.is_empty()),
-        ("spec.sparseCheckout", !sparse_checkout.is_empty()),
     ])
 }
 
@@ -230,8 +227,8 @@ mod tests {
 
     #[test]
     fn what_is_not_acted_on_is_named() {
-        let git = json!({"url": "ssh://git/x", "interval": "1m", "include": [{"repository": {"name": "a"}}]});
-        assert_eq!(git_repository(&spec(git)), ["spec.include"]);
+        let git = json!({"url": "ssh://git/x", "interval": "1m", "proxySecretRef": {"name": "a"}});
+        assert_eq!(git_repository(&spec(git)), ["spec.proxySecretRef"]);
         let helm = json!({"url": "https://charts", "accessFrom": {"namespaceSelectors": []}});
         assert_eq!(helm_repository(&spec(helm)), ["spec.accessFrom"]);
         let source_ref = json!({"kind": "HelmRepository", "name": "charts"});

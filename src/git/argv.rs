@@ -69,10 +69,23 @@ pub fn fetch(mirror: &Path, url: &str, refspec: &str, depth: Depth) -> Vec<Strin
     owned(&args)
 }
 
-/// `git archive`: the commit's tree as a tar file.
-pub fn archive(mirror: &Path, commit: &str, tar: &Path) -> Vec<String> {
+/// `git archive`: the commit's tree as a tar file, or only what lies at the given paths.
+pub fn archive(mirror: &Path, commit: &str, tar: &Path, paths: &[String]) -> Vec<String> {
     let (mirror, output) = (mirror.to_string_lossy(), format!("--output={}", tar.to_string_lossy()));
-    owned(&["-C", &mirror, "archive", "--format=tar", &output, commit])
+    let mut args = vec!["--literal-pathspecs", "-C", &mirror, "archive", "--format=tar", &output, commit, "--"];
+    args.extend(paths.iter().map(String::as_str));
+    owned(&args)
+}
+
+/// `git ls-tree`: every entry of the commit's tree, links to submodules among them.
+pub fn list_tree(mirror: &Path, commit: &str) -> Vec<String> {
+    owned(&["-C", &mirror.to_string_lossy(), "ls-tree", "-r", "-z", "--full-tree", commit])
+}
+
+/// `git config`: what the commit's `.gitmodules` says.
+pub fn list_modules(mirror: &Path, commit: &str) -> Vec<String> {
+    let blob = format!("{commit}:.gitmodules");
+    owned(&["-C", &mirror.to_string_lossy(), "config", "--blob", &blob, "--null", "--list"])
 }
 
 /// `git cat-file`: the commit object.

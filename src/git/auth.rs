@@ -129,6 +129,16 @@ impl Credential {
         Ok(Self { login, authority, certificate })
     }
 
+    /// Whether there is an SSH key.
+    pub(super) fn has_key(&self) -> bool {
+        matches!(self.login, Login::Ssh { .. })
+    }
+
+    /// What may be used with a host that these credentials are not for: no login at all.
+    pub(super) fn for_strangers(&self) -> Self {
+        Self { authority: self.authority.clone(), ..Self::default() }
+    }
+
     /// Uses a user name and password where the Secret named no login.
     pub(super) fn or_basic(&mut self, username: &str, password: &str) {
         if matches!(self.login, Login::None) && !username.is_empty() {

@@ -1,7 +1,7 @@
 //! One shallow bare mirror per remote and credential: polls are shared, fetches happen only for
 //! commits that are not there yet, damage heals by building the mirror anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use super::auth::Session;
 use super::output::{self, Cause, GitError, Refs};
 use super::reference::Target;
 use super::remote::Remote;
+use super::submodule::{self, Submodule};
 use crate::process::{Command, ProcessError};
 use crate::source::archive;
 
@@ -32,8 +33,30 @@ pub struct Mirrors {
     git: PathBuf,
     root: PathBuf,
     open: Mutex<HashMap<Arc<str>, Arc<Mirror>>>,
-    users: Mutex<HashMap<String, Arc<str>>>,
+    users: Mutex<HashMap<String, Uses>>,
     moves: broadcast::Sender<Arc<str>>,
+}
+
+/// The mirrors that an object uses.
+#[derive(Debug, Default)]
+struct Uses {
+    own: Option<Arc<str>>,
+    submodules: BTreeSet<Arc<str>>,
+}
+
+impl Uses {
+    fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.own.iter().chain(&self.submodules)
+    }
+}
+
+/// What of a commit is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Selection<'s> {
+    /// Files and folders; everything when there are none.
+    pub paths: &'s [String],
+    /// Whether to tell the submodules.
+    pub submodules: bool,
 }
 
 impl Mirrors {
@@ -55,37 +78,42 @@ impl Mirrors {
     /// The mirror of a remote, for the object named `user` from now on. A mirror that no object
     /// uses any more is removed.
     pub fn assign(&self, user: &str, remote: &Remote) -> Result<Arc<Mirror>, GitError> {
-        let key: Arc<str> = remote.key().into();
-        let mirror = {
-            let mut mirrors = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = mirrors.get(&key) {
-                Arc::clone(known)
-            } else {
-                let mirror = Arc::new(self.open_mirror(Arc::clone(&key), remote)?);
-                mirrors.insert(Arc::clone(&key), Arc::clone(&mirror));
-                mirror
-            }
-        };
+        let mirror = self.mirror_of(remote)?;
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = users.insert(user.to_owned(), Arc::clone(&key));
-        if let Some(before) = before.filter(|before| *before != key) {
-            self.drop_unused(&users, &before);
-        }
+        let before = users.entry(user.to_owned()).or_default().own.replace(Arc::clone(&mirror.key));
+        self.drop_unused(&users, before);
         Ok(mirror)
+    }
+
+    /// The mirror of a submodule's remote, which the object uses beside its own.
+    pub(super) fn assign_submodule(&self, user: &str, remote: &Remote) -> Result<Arc<Mirror>, GitError> {
+        let mirror = self.mirror_of(remote)?;
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        users.entry(user.to_owned()).or_default().submodules.insert(Arc::clone(&mirror.key));
+        Ok(mirror)
+    }
+
+    /// Tells that these are all the submodules' mirrors that the object still uses.
+    pub fn keep_submodules(&self, user: &str, kept: &BTreeSet<Arc<str>>) {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = users.get_mut(user) else { return };
+        let unused: Vec<_> = known.submodules.extract_if(.., |key| !kept.contains(key)).collect();
+        self.drop_unused(&users, unused);
     }
 
     /// Tells that an object is gone.
     pub fn release(&self, user: &str) {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = users.remove(user) {
-            self.drop_unused(&users, &before);
+            self.drop_unused(&users, before.keys().cloned());
         }
     }
 
-    /// The objects that use a mirror.
+    /// The objects that follow the remote of a mirror.
     pub fn users_of(&self, key: &str) -> Vec<String> {
         let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        users.iter().filter(|(_, used)| &***used == key).map(|(user, _)| user.clone()).collect()
+        let follows = |uses: &Uses| uses.own.as_deref() == Some(key);
+        users.iter().filter(|(_, uses)| follows(uses)).map(|(user, _)| user.clone()).collect()
     }
 
     /// Mirrors whose remote turns out to have moved, as polls find it.
@@ -93,14 +121,27 @@ impl Mirrors {
         self.moves.subscribe()
     }
 
-    fn drop_unused(&self, users: &HashMap<String, Arc<str>>, key: &str) {
-        if users.values().any(|used| &**used == key) {
-            return;
+    fn mirror_of(&self, remote: &Remote) -> Result<Arc<Mirror>, GitError> {
+        let key: Arc<str> = remote.key().into();
+        let mut mirrors = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = mirrors.get(&key) {
+            return Ok(Arc::clone(known));
         }
-        let removed = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        if let Some(mirror) = removed {
-            // What cannot be removed now is taken over when the same remote comes back.
-            let _ = fs::remove_dir_all(&mirror.dir);
+        let mirror = Arc::new(self.open_mirror(Arc::clone(&key), remote)?);
+        mirrors.insert(key, Arc::clone(&mirror));
+        Ok(mirror)
+    }
+
+    fn drop_unused(&self, users: &HashMap<String, Uses>, keys: impl IntoIterator<Item = Arc<str>>) {
+        for key in keys {
+            if users.values().any(|uses| uses.keys().any(|used| *used == key)) {
+                continue;
+            }
+            let removed = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            if let Some(mirror) = removed {
+                // What cannot be removed now is taken over when the same remote comes back.
+                let _ = fs::remove_dir_all(&mirror.dir);
+            }
         }
     }
 
@@ -149,6 +190,8 @@ pub struct Export {
     dir: tempfile::TempDir,
     /// The first line of the commit's message.
     pub subject: String,
+    /// The submodules, if they were asked for.
+    pub submodules: Vec<Submodule>,
 }
 
 impl Export {
@@ -183,18 +226,28 @@ impl Mirror {
         refs
     }
 
-    /// The tree of a commit, fetched if it is not there yet.
-    pub async fn export(&self, target: &Target, timeout: Duration) -> Result<Export, GitError> {
+    /// What names the mirror: another remote or credential has another key.
+    pub(super) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    /// What is wanted of a commit, fetched if it is not there yet.
+    pub async fn export(
+        &self,
+        target: &Target,
+        selection: Selection<'_>,
+        timeout: Duration,
+    ) -> Result<Export, GitError> {
         let mut fetched = self.fetched.lock().await;
         if fetched.is_none_or(|count| count >= MAX_FETCHES) {
             self.build(fetched.is_some())?;
             fetched.get_or_insert(0);
         }
-        match self.fetch_and_unpack(target, timeout, &mut fetched).await {
+        match self.fetch_and_unpack(target, selection, timeout, &mut fetched).await {
             Err(error) if error.cause == Cause::Mirror => {
                 self.build(true)?;
                 *fetched = Some(0);
-                self.fetch_and_unpack(target, timeout, &mut fetched).await
+                self.fetch_and_unpack(target, selection, timeout, &mut fetched).await
             }
             result => result,
         }
@@ -203,6 +256,7 @@ impl Mirror {
     async fn fetch_and_unpack(
         &self,
         target: &Target,
+        selection: Selection<'_>,
         timeout: Duration,
         fetched: &mut Option<u32>,
     ) -> Result<Export, GitError> {
@@ -211,7 +265,11 @@ impl Mirror {
             self.fetch(target, timeout).await.map_err(|error| self.explained(error))?;
             *fetched = fetched.map(|count| count + 1);
         }
-        self.unpack(&target.commit, timeout).await
+        let mut export = self.unpack(&target.commit, selection.paths, timeout).await?;
+        if selection.submodules {
+            export.submodules = self.submodules(&target.commit, timeout).await?;
+        }
+        Ok(export)
     }
 
     /// Whether the mirror keeps the commit.
@@ -237,12 +295,26 @@ impl Mirror {
         fs::write(&path, found).map_err(|error| disk_error(&path, &error))
     }
 
-    async fn unpack(&self, commit: &str, timeout: Duration) -> Result<Export, GitError> {
+    async fn submodules(&self, commit: &str, timeout: Duration) -> Result<Vec<Submodule>, GitError> {
+        let tree = self.run(argv::list_tree(&self.dir, commit), timeout).await.map_err(damaged)?;
+        let links = submodule::parse_links(&tree);
+        if links.is_empty() {
+            return Ok(Vec::new());
+        }
+        let modules = self.run(argv::list_modules(&self.dir, commit), timeout).await.map_err(|error| {
+            // Not the mirror's fault: the file is missing or cannot be read.
+            let cause = if error.cause == Cause::TimedOut { Cause::TimedOut } else { Cause::Other };
+            GitError::new(cause, format!("cannot read the file '.gitmodules' of commit {commit}: {error}"))
+        })?;
+        Ok(submodule::join(links, &modules))
+    }
+
+    async fn unpack(&self, commit: &str, paths: &[String], timeout: Duration) -> Result<Export, GitError> {
         let dir = tempfile::tempdir_in(&self.tmp).map_err(|error| disk_error(&self.tmp, &error))?;
         let tar = dir.path().with_extension("tar");
         let _cleanup = RemoveOnDrop(&tar);
         let (archived, shown) = tokio::join!(
-            self.run(argv::archive(&self.dir, commit, &tar), timeout),
+            self.run(argv::archive(&self.dir, commit, &tar, paths), timeout),
             self.run(argv::show_commit(&self.dir, commit), timeout),
         );
         archived.map_err(damaged)?;
@@ -253,7 +325,7 @@ impl Mirror {
             archive::unpack(io::BufReader::new(file), &into)
         });
         match unpacked.await {
-            Ok(Ok(())) => Ok(Export { dir, subject }),
+            Ok(Ok(())) => Ok(Export { dir, subject, submodules: Vec::new() }),
             Ok(Err(error)) if error.is_disk_full() => Err(GitError::new(Cause::DiskFull, error.to_string())),
             Ok(Err(error)) => Err(GitError::new(Cause::Other, format!("cannot unpack commit {commit}: {error}"))),
             Err(error) => Err(GitError::new(Cause::Other, format!("unpacking commit {commit} ended early: {error}"))),
@@ -313,7 +385,7 @@ impl Mirror {
 /// A call that talks to the mirror alone failed: unless the disk is full, the mirror is damaged.
 fn damaged(error: GitError) -> GitError {
     match error.cause {
-        Cause::DiskFull | Cause::TimedOut => error,
+        Cause::DiskFull | Cause::TimedOut | Cause::PathMissing => error,
         _ => GitError { cause: Cause::Mirror, ..error },
     }
 }

@@ -3,13 +3,15 @@
 
 pub mod argv;
 pub mod auth;
+mod checkout;
 pub mod mirror;
 pub mod output;
 pub mod reference;
 pub mod remote;
+pub mod submodule;
 
 pub use auth::{AuthError, Credential};
-pub use mirror::{Mirror, Mirrors};
+pub use mirror::{Export, Mirror, Mirrors, Selection};
 pub use output::{Cause, GitError};
 pub use reference::{ReferenceError, Target, Wanted};
 pub use remote::{Remote, RemoteError};

@@ -18,6 +18,8 @@ pub enum Cause {
     NotFound,
     /// The remote has no such ref or commit.
     RefMissing,
+    /// The commit has no such path.
+    PathMissing,
     /// The remote does not hand out commits by their hash.
     Unadvertised,
     /// The remote cannot be reached.
@@ -59,6 +61,7 @@ impl GitError {
             Cause::HostKey => "the host key is not among the 'known_hosts' of the secret: ",
             Cause::NotFound => "repository not found (or not visible to these credentials): ",
             Cause::RefMissing => "no such reference: ",
+            Cause::PathMissing => "the commit has no such path: ",
             Cause::Unreachable => "the remote cannot be reached: ",
             Cause::Certificate => "the certificate of the remote is not trusted: ",
             _ => "",
@@ -100,6 +103,7 @@ const PHRASES: &[(Cause, &[&str])] = &[
         ],
     ),
     (Cause::Unadvertised, &["unadvertised object", "not our ref"]),
+    (Cause::PathMissing, &["did not match any files"]),
     (Cause::RefMissing, &["couldn't find remote ref", "remote branch", "no such ref"]),
     (
         Cause::NotFound,
@@ -294,6 +298,7 @@ mod tests {
             ("fatal: not a git repository: '/d/x.git'", Cause::Mirror),
             ("error: Server does not allow request for unadvertised object 1111", Cause::Unadvertised),
             ("fatal: remote error: upload-pack: not our ref 1111", Cause::Unadvertised),
+            ("fatal: pathspec 'nope' did not match any files", Cause::PathMissing),
             ("fatal: write error: No space left on device", Cause::DiskFull),
             (
                 "Load key \"/x/identity\": error in libcrypto\r\ngit@h: Permission denied (publickey).",

@@ -27,6 +27,9 @@ pub enum RemoteError {
         /// Its scheme.
         scheme: String,
     },
+    /// A submodule at an SSH address, and no key to log in with.
+    #[error("'{0}' needs an SSH key, and the repository's credentials have none; use an https url in .gitmodules")]
+    NoKey(String),
 }
 
 /// How a remote is talked to.
@@ -90,6 +93,21 @@ impl Remote {
             }
         }
         Ok(Self { url, credential })
+    }
+
+    /// The remote of a submodule of this one. An SSH key is offered to any host that
+    /// `known_hosts` vouches for; everything else goes to the same scheme, host and port only, or
+    /// whoever may edit `.gitmodules` could have it sent to a host of their own.
+    pub fn submodule(&self, url: &str) -> Result<Self, RemoteError> {
+        let (_, transport) = parse_url(url)?;
+        let other = Self::new(url, Credential::default())?;
+        let credential = match transport {
+            Transport::Ssh if self.credential.has_key() => self.credential.clone(),
+            Transport::Ssh => return Err(RemoteError::NoKey(other.to_string())),
+            Transport::Http if other.origin() == self.origin() => self.credential.clone(),
+            Transport::Http => self.credential.for_strangers(),
+        };
+        Self::new(url, credential)
     }
 
     /// The URL, without a password.
@@ -169,6 +187,22 @@ mod tests {
         ]
         .into();
         assert_eq!(keys.len(), 4);
+    }
+
+    #[test]
+    fn credentials_follow_submodules_to_their_own_host_only() {
+        let shown = |parent: &Remote, url| format!("{:?}", parent.submodule(url).map(|remote| remote.credential));
+        let http = Remote::new("https://h/x", Credential::basic("u", "p")).unwrap();
+        assert_eq!(shown(&http, "https://h/y"), "Ok(Credential(basic))");
+        assert_eq!(shown(&http, "https://h:8443/y"), "Ok(Credential(none))");
+        assert_eq!(shown(&http, "http://h/y"), "Ok(Credential(none))");
+        assert!(shown(&http, "ssh://git@h/y").contains("NoKey"));
+        let data = [("identity", "K"), ("known_hosts", "h k")]
+            .map(|(key, value)| (key.to_owned(), k8s_openapi::ByteString(value.into())));
+        let key = Credential::from_secret(Transport::Ssh, &data.into()).unwrap();
+        let ssh = Remote::new("ssh://git@h/x", key).unwrap();
+        assert_eq!(shown(&ssh, "ssh://git@other/y"), "Ok(Credential(ssh))");
+        assert_eq!(shown(&ssh, "https://h/y"), "Ok(Credential(none))");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `GitRepository`: polls the remote, and stores the tree of the wanted commit as an artifact.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::archive;
 use super::ignore::IgnoreRules;
 use super::lifecycle::{self, Stage, object_ref};
 use super::outcome::{Failure, Stored};
 use super::store::ArtifactStore;
+use super::{archive, include};
 use crate::api::annotation::REQUESTED_AT;
 use crate::api::condition::{self, reason};
 use crate::api::source::v1::{GitProvider, GitRepository, GitRepositorySpec, GitRepositoryStatus};
@@ -27,7 +27,7 @@ use crate::git::argv::Scope;
 use crate::git::output::Refs;
 use crate::git::reference::{Reference, Target, Wanted};
 use crate::git::remote::parse_url;
-use crate::git::{Cause, Credential, GitError, Mirror, Mirrors, ReferenceError, Remote};
+use crate::git::{Cause, Credential, GitError, Mirror, Mirrors, ReferenceError, Remote, Selection};
 
 /// Limit for one git call of an object that names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -57,7 +57,8 @@ impl GitRepositoryController {
         Ok(Self { context, store, mirrors: Arc::new(mirrors), seen: Mutex::default() })
     }
 
-    /// Objects whose remote moved, as another object's poll found, or whose Secret changed.
+    /// Objects whose remote moved, as another object's poll found, whose Secret changed, or that
+    /// include another one which changed.
     pub fn triggers(&self) -> BoxStream<'static, ObjectRef<GitRepository>> {
         let mirrors = Arc::clone(&self.mirrors);
         let moved = stream::unfold(mirrors.moves(), |mut moves| async move {
@@ -86,7 +87,8 @@ impl GitRepositoryController {
             });
             stream::iter(affected.map(|object| object_ref(object.as_ref())).collect::<Vec<_>>())
         });
-        stream::select(moved, secrets).boxed()
+        let includes = include::triggers(&self.context.caches.git_repositories);
+        stream::select_all([moved.boxed(), secrets.boxed(), includes]).boxed()
     }
 
     async fn work(&self, object: &GitRepository, status: &mut GitRepositoryStatus) -> Result<Stored, Failure> {
@@ -96,14 +98,24 @@ impl GitRepositoryController {
         check_provider(spec)?;
         let wanted = wanted(spec)?;
         let timeout = spec.timeout.map_or(DEFAULT_TIMEOUT, crate::api::meta::Duration::to_std);
-        let mirror = self.mirror(object).await?;
+        let paths = sparse_paths(spec)?;
+        let remote = self.remote(object).await?;
+        let included = include::resolve(&self.context.caches.git_repositories, object)?;
+        let user = user(object);
+        let mirror = self.mirrors.assign(&user, &remote).map_err(|error| git_failure(&error, &spec.url))?;
+        if !spec.recurse_submodules {
+            self.mirrors.keep_submodules(&user, &BTreeSet::new());
+        }
         let target = self.target(object, &mirror, &wanted, timeout).await?;
         let revision = target.revision();
         let current = status.artifact.as_ref().filter(|artifact| artifact.revision == revision);
-        if current.is_some() && status.observed_ignore == spec.ignore {
+        if current.is_some() && is_as_wanted(status, spec) && include::is_current(status, &spec.include, &included) {
             return Ok(stored(&revision, None));
         }
-        let export = mirror.export(&target, timeout).await.map_err(|error| git_failure(&error, &spec.url))?;
+        let selection = Selection { paths: &paths, submodules: spec.recurse_submodules };
+        let export = self.mirrors.checkout(&user, (&remote, &mirror), &target, selection, timeout).await;
+        let export = export.map_err(|error| git_failure(&error, &spec.url))?;
+        include::copy(&self.store, &spec.include, &included, export.path()).await?;
         let rules = ignore_rules(export.path(), spec.ignore.as_deref()).await?;
         let file = format!("{}.tar.gz", target.commit);
         let owner = lifecycle::owner_of(object);
@@ -113,11 +125,16 @@ impl GitRepositoryController {
             .await
             .map_err(|error| lifecycle::storage_failure(&error))?;
         status.artifact = Some(artifact);
+        status.included_artifacts = included;
         status.observed_ignore.clone_from(&spec.ignore);
+        status.observed_recurse_submodules = spec.recurse_submodules;
+        status.observed_include.clone_from(&spec.include);
+        status.observed_sparse_checkout.clone_from(&spec.sparse_checkout);
         Ok(stored(&revision, Some(&export.subject)))
     }
 
-    async fn mirror(&self, object: &GitRepository) -> Result<Arc<Mirror>, Failure> {
+    /// The remote of an object, with the credentials that its Secret gives.
+    async fn remote(&self, object: &GitRepository) -> Result<Remote, Failure> {
         let spec = &object.spec;
         let invalid = |message: String| Failure::terminal(condition::FETCH_FAILED, reason::URL_INVALID, message);
         let (_, transport) = parse_url(&spec.url).map_err(|error| invalid(error.to_string()))?;
@@ -132,8 +149,7 @@ impl GitRepositoryController {
                 })?
             }
         };
-        let remote = Remote::new(&spec.url, credential).map_err(|error| invalid(error.to_string()))?;
-        self.mirrors.assign(&user(object), &remote).map_err(|error| git_failure(&error, &spec.url))
+        Remote::new(&spec.url, credential).map_err(|error| invalid(error.to_string()))
     }
 
     /// The commit to store: no poll for one that is named by its hash.
@@ -228,6 +244,29 @@ fn wanted(spec: &GitRepositorySpec) -> Result<Wanted, Failure> {
     Wanted::from_spec(reference).map_err(|error| reference_failure(&error, &spec.url))
 }
 
+/// The folders of `spec.sparseCheckout` as git names them; none stands for all of the tree.
+fn sparse_paths(spec: &GitRepositorySpec) -> Result<Vec<String>, Failure> {
+    let mut paths = Vec::new();
+    for path in &spec.sparse_checkout {
+        let Some(below) = include::inside(path) else {
+            let message = format!("failed to sparse checkout directories: '{path}' leaves the repository");
+            return Err(Failure::terminal(condition::FETCH_FAILED, reason::GIT_OPERATION_FAILED, message));
+        };
+        if below.as_os_str().is_empty() {
+            return Ok(Vec::new());
+        }
+        paths.push(below.to_string_lossy().into_owned());
+    }
+    Ok(paths)
+}
+
+/// Whether the artifact was made with this part of the spec.
+fn is_as_wanted(status: &GitRepositoryStatus, spec: &GitRepositorySpec) -> bool {
+    status.observed_ignore == spec.ignore
+        && status.observed_recurse_submodules == spec.recurse_submodules
+        && status.observed_sparse_checkout == spec.sparse_checkout
+}
+
 fn stored(revision: &str, subject: Option<&str>) -> Stored {
     let told = subject.filter(|subject| !subject.is_empty()).unwrap_or(revision);
     Stored {
@@ -258,6 +297,10 @@ fn git_failure(error: &GitError, url: &str) -> Failure {
         Cause::Authentication | Cause::HostKey => reason::AUTHENTICATION_FAILED,
         _ => reason::GIT_OPERATION_FAILED,
     };
+    if error.cause == Cause::PathMissing {
+        let message = format!("failed to sparse checkout directories: {error}");
+        return Failure::transient(condition::FETCH_FAILED, reason::GIT_OPERATION_FAILED, message);
+    }
     let url = crate::redact::redact(url);
     let message = format!("failed to checkout and determine revision: unable to fetch '{url}': {error}");
     Failure::transient(condition::FETCH_FAILED, reason, message)

@@ -11,6 +11,7 @@ pub mod helm_chart;
 pub mod helm_ignore;
 pub mod helm_repository;
 pub mod ignore;
+mod include;
 pub mod index;
 mod lifecycle;
 pub mod not_acted_on;

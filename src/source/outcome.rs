@@ -91,7 +91,12 @@ source_status!(
     crate::api::source::v1::BucketStatus
 );
 
-const FAILURES: &[&str] = &[condition::FETCH_FAILED, condition::BUILD_FAILED, condition::STORAGE_OPERATION_FAILED];
+const FAILURES: &[&str] = &[
+    condition::FETCH_FAILED,
+    condition::BUILD_FAILED,
+    condition::STORAGE_OPERATION_FAILED,
+    condition::INCLUDE_UNAVAILABLE,
+];
 
 /// Whether the conditions tell of a failure.
 pub fn has_failed(conditions: &[Condition]) -> bool {

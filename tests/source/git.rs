@@ -284,12 +284,13 @@ async fn what_is_not_acted_on_is_said_once() {
     let charts = git.repository("charts");
     charts.commit("One", &[("a", Some("1"))]);
     let scene = Scene::start("later").await;
-    let spec = json!({"url": git.url(&charts), "interval": "1m", "ref": {"branch": "main"}, "recurseSubmodules": true});
+    let spec =
+        json!({"url": git.url(&charts), "interval": "1m", "ref": {"branch": "main"}, "proxySecretRef": {"name": "p"}});
     scene.apply("GitRepository", "c", &spec);
     let seen = scene.ready::<GitRepository>("c").await;
     let (status, reason, message) = seen.condition("FieldsNotActedOn").unwrap();
     assert_eq!((status, reason), ("True", "NotActedOn"));
-    assert!(message.contains("spec.recurseSubmodules"), "{message}");
+    assert!(message.contains("spec.proxySecretRef"), "{message}");
     scene.apply("OCIRepository", "o", &json!({"url": "oci://127.0.0.1/x", "interval": "1m"}));
     scene.apply("Bucket", "b", &json!({"bucketName": "x", "endpoint": "127.0.0.1", "interval": "1m"}));
     scene.failed::<OCIRepository>("o", "Stalled", "not acted on yet").await;

@@ -56,7 +56,7 @@ fn main_of(refs: &Refs) -> Target {
 
 async fn text(mirror: &Mirror, file: &str) -> String {
     let refs = mirror.poll(Scope::BranchesAndTags, Duration::ZERO, LONG).await.unwrap();
-    let export = mirror.export(&main_of(&refs), LONG).await.unwrap();
+    let export = mirror.export(&main_of(&refs), Selection::default(), LONG).await.unwrap();
     fs::read_to_string(export.path().join(file)).unwrap()
 }
 
@@ -87,7 +87,7 @@ async fn a_forced_push_is_followed_and_the_subject_told() {
     origin.git(&["reset", "-q", "--hard", "HEAD~1"]);
     origin.commit("x", "2", "Correction");
     let refs = mirror.poll(Scope::All, Duration::ZERO, LONG).await.unwrap();
-    let export = mirror.export(&main_of(&refs), LONG).await.unwrap();
+    let export = mirror.export(&main_of(&refs), Selection::default(), LONG).await.unwrap();
     assert_eq!(export.subject, "Correction");
     assert_eq!(fs::read_to_string(export.path().join("x")).unwrap(), "2");
 }
@@ -133,7 +133,7 @@ async fn a_commit_that_is_not_there_says_so() {
     let (origin, root) = (Origin::new(), tempfile::tempdir().unwrap());
     let mirror = origin.mirror(root.path());
     let target = Target { commit: "1".repeat(40), reference: None, full: false };
-    let error = mirror.export(&target, LONG).await.map(|_| ()).unwrap_err();
+    let error = mirror.export(&target, Selection::default(), LONG).await.map(|_| ()).unwrap_err();
     assert_eq!(error.cause, Cause::RefMissing, "{error}");
 }
 

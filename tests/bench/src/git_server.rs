@@ -155,6 +155,11 @@ impl GitServer {
         self.control.count()
     }
 
+    /// Whether any HTTP request came with an `Authorization` header.
+    pub fn saw_credentials(&self) -> bool {
+        self.control.saw_credentials()
+    }
+
     /// All requests so far: `GET /path?query`, or the command of an SSH session.
     pub fn requests(&self) -> Vec<String> {
         self.control.requests()

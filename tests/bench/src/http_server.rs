@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -73,6 +73,7 @@ pub struct Control {
     behaviour: AtomicU8,
     count: AtomicU64,
     requests: Mutex<Vec<String>>,
+    credentials: AtomicBool,
 }
 
 impl Control {
@@ -103,6 +104,11 @@ impl Control {
     /// The requests as `GET /path?query`, or the command of an SSH session.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether any request came with credentials, wanted or not.
+    pub fn saw_credentials(&self) -> bool {
+        self.credentials.load(Ordering::SeqCst)
     }
 
     pub(crate) fn note(&self, request: String) {
@@ -164,6 +170,9 @@ async fn serve<L: Listener<Addr: std::fmt::Debug>>(listener: L, router: Router) 
 
 async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     gate.control.note(format!("{} {}", request.method(), request.uri()));
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        gate.control.credentials.store(true, Ordering::SeqCst);
+    }
     match gate.control.behaviour() {
         Behaviour::Serve => {}
         Behaviour::Refuse => return StatusCode::SERVICE_UNAVAILABLE.into_response(),

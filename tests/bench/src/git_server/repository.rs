@@ -86,6 +86,29 @@ impl Repository {
         self.push(&[name]);
     }
 
+    /// Links another repository's newest commit into the work tree under a URL, replacing an older link at that
+    /// path; the next commit records it.
+    ///
+    /// # Panics
+    /// When git refuses.
+    pub fn submodule(&self, path: &str, of: &Self, url: &str) {
+        let section = format!("submodule.{path}");
+        for (key, value) in [("path", path), ("url", url)] {
+            self.git(&["config", "--file", ".gitmodules", &format!("{section}.{key}"), value]);
+        }
+        self.submodule_at(path, &of.head("main"));
+    }
+
+    /// Links another commit of a submodule.
+    ///
+    /// # Panics
+    /// When git refuses.
+    pub fn submodule_at(&self, path: &str, commit: &str) {
+        // Where git looks, the link must be a folder of its own, or the next `git add` undoes it.
+        std::fs::create_dir_all(self.work.join(path)).expect("make a folder");
+        self.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},{path}")]);
+    }
+
     /// Deletes a branch on the server.
     ///
     /// # Panics
