@@ -120,6 +120,9 @@ pub struct RunArgs {
     /// digest alone makes no release.
     #[arg(long, env = "FAIRLEAD_DISABLE_CHART_DIGEST_TRACKING")]
     pub disable_chart_digest_tracking: bool,
+    /// How folders are built.
+    #[command(flatten)]
+    pub build: BuildArgs,
     /// Allow kubeconfigs of other clusters to leave their API server unverified.
     #[arg(long, env = "FAIRLEAD_INSECURE_KUBECONFIG_TLS")]
     pub insecure_kubeconfig_tls: bool,
@@ -133,6 +136,15 @@ pub struct RunArgs {
     /// What is logged: a level (error, warn, info, debug, trace) or filter directives.
     #[arg(long, env = "FAIRLEAD_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
+}
+
+/// Arguments of `fairlead run` that are about building folders.
+#[derive(Args, Clone, Debug, Default)]
+pub struct BuildArgs {
+    /// Fail where a manifest names a variable that `spec.postBuild` of its `Kustomization` does not set and that has no
+    /// default; such a variable is empty otherwise.
+    #[arg(long, env = "FAIRLEAD_STRICT_SUBSTITUTIONS")]
+    pub strict_substitutions: bool,
 }
 
 impl std::fmt::Display for ControllerGroup {
@@ -172,6 +184,8 @@ pub struct Config {
     pub no_cross_namespace_refs: bool,
     /// Whether a new digest alone makes no release of a chart from a registry.
     pub disable_chart_digest_tracking: bool,
+    /// How folders are built.
+    pub build: BuildArgs,
     /// How other clusters are reached.
     pub remote: RemoteOptions,
 }
@@ -222,6 +236,7 @@ impl RunArgs {
             default_service_account: given(self.default_service_account.as_ref()),
             no_cross_namespace_refs: self.no_cross_namespace_refs,
             disable_chart_digest_tracking: self.disable_chart_digest_tracking,
+            build: self.build.clone(),
             remote: RemoteOptions {
                 insecure_tls: self.insecure_kubeconfig_tls,
                 default_account: given(self.default_kubeconfig_service_account.as_ref()),

@@ -1,7 +1,7 @@
 //! The environment folder: a folder of a source's artifact becomes objects of the cluster.
 //!
-//! `scan` (and `build`, where a folder has a `kustomization.yaml`) reads manifests, `validate` sorts
-//! out what cannot work, `order` and `prune` decide, `stages` and `garbage` act, `status` reports;
+//! `scan` (and `build`, where a folder has a `kustomization.yaml`) reads manifests, `post_build`
+//! fills in variables (which `material` fetches), `validate` sorts out what cannot work, `order` and `prune` decide, `stages` and `garbage` act, `status` reports;
 //! `pass` puts them together and `reconciler` runs it. One rule goes through it all: what is wrong
 //! with one object or file is named with its place, and never stops the others.
 
@@ -11,9 +11,11 @@ pub mod finalize;
 pub mod garbage;
 pub mod inventory;
 pub mod manifest;
+pub mod material;
 pub mod memory;
 pub mod order;
 pub mod pass;
+pub mod post_build;
 pub mod problem;
 pub mod prune;
 pub mod reconciler;
@@ -22,6 +24,7 @@ pub mod source;
 pub mod stages;
 mod start;
 pub mod status;
+pub mod substitute;
 pub mod triggers;
 pub mod validate;
 pub mod wait;

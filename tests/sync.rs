@@ -8,3 +8,5 @@ mod world;
 mod bad_input;
 #[path = "sync/folder.rs"]
 mod folder;
+#[path = "sync/variables.rs"]
+mod variables;

@@ -93,11 +93,11 @@ pub fn kustomization(spec: &KustomizationSpec) -> Vec<&'static str> {
         wait: _,
         source_ref: _,
         depends_on: _,
+        post_build: _,
         // Not yet.
         common_metadata,
         decryption,
         kube_config,
-        post_build,
         health_checks,
         name_prefix,
         name_suffix,
@@ -115,7 +115,6 @@ pub fn kustomization(spec: &KustomizationSpec) -> Vec<&'static str> {
         ("spec.commonMetadata", common_metadata.is_some()),
         ("spec.decryption", decryption.is_some()),
         ("spec.kubeConfig", kube_config.is_some()),
-        ("spec.postBuild", post_build.is_some()),
         ("spec.healthChecks", !health_checks.is_empty()),
         ("spec.namePrefix", name_prefix.is_some()),
         ("spec.nameSuffix", name_suffix.is_some()),
@@ -244,7 +243,7 @@ mod tests {
             "force": true,
             "postBuild": {"substitute": {"a": "b"}},
         });
-        assert_eq!(kustomization(&spec(folder)), ["spec.postBuild", "spec.healthChecks", "spec.force"]);
+        assert_eq!(kustomization(&spec(folder)), ["spec.healthChecks", "spec.force"]);
         let release = json!({
             "interval": "1m",
             "chart": {"spec": {"chart": "ui", "sourceRef": source_ref, "verify": verify}},

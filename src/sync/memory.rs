@@ -19,17 +19,19 @@ pub struct Input {
     requested_at: Option<String>,
     digest: String,
     revision: String,
+    material: u64,
 }
 
 impl Input {
-    /// The input of a pass over this object with this artifact.
-    pub fn of(object: &Kustomization, artifact: &Artifact) -> Self {
+    /// The input of a pass over this object with this artifact and what has this digest.
+    pub fn of(object: &Kustomization, artifact: &Artifact, material: u64) -> Self {
         Self {
             uid: object.metadata.uid.clone(),
             generation: object.metadata.generation,
             requested_at: object.annotations().get(annotation::REQUESTED_AT).cloned(),
             digest: artifact.digest.clone(),
             revision: artifact.revision.clone(),
+            material,
         }
     }
 }

@@ -5,16 +5,21 @@ use super::desired::Owner;
 use super::garbage::{self, Collected};
 use super::inventory::{Inventory, ObjectId};
 use super::manifest::Manifest;
+use super::material::Material;
+
+use super::post_build;
 use super::problem::{Hold, Place, Problem, Severity};
 use super::prune::{self, Plan};
 use super::scan::{self, Scan, ScanError};
 use super::stages::{Outcome, Stages};
 use super::status::{Ending, ending};
+use super::substitute::Variables;
 use super::validate::validate;
 use crate::api::condition::reason;
 use crate::api::kustomize::v1::KustomizationSpec;
 use crate::kube_ext::apply::Change;
 use crate::kube_ext::discovery::Resolver;
+use crate::redact::Redactor;
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -32,6 +37,8 @@ pub struct Pass<'a> {
     pub owner: Owner,
     /// Its spec.
     pub spec: &'a KustomizationSpec,
+    /// What the build needs from the cluster.
+    pub material: Material,
     /// What earlier passes applied.
     pub inventory: Inventory,
     /// How long a build may take.
@@ -55,7 +62,7 @@ impl Pass<'_> {
     /// Applies the folder of an unpacked artifact. Objects whose manifest has the digest that
     /// `known` says are left alone, unless this pass is a `full` one.
     pub async fn run(&self, root: PathBuf, known: &BTreeMap<ObjectId, u64>, full: bool) -> Done {
-        let (manifests, mut problems) = match self.read(root).await {
+        let Read { manifests, mut problems, redactor } = match self.read(root).await {
             Ok(read) => read,
             Err(ending) => {
                 return Done { ending, inventory: None, changes: Vec::new(), digests: known.clone() };
@@ -71,10 +78,11 @@ impl Pass<'_> {
         let due = |id: &ObjectId, digest: u64| full || known.get(id) != Some(&digest);
         let mut outcome = Box::pin(stages.run(manifests, known, due)).await;
         problems.append(&mut outcome.problems);
+        let problems = problems.into_iter().map(|problem| problem.without_secrets(&redactor)).collect();
         self.prune(outcome, problems, total).await
     }
 
-    async fn read(&self, root: PathBuf) -> Result<(Vec<Manifest>, Vec<Problem>), Ending> {
+    async fn read(&self, root: PathBuf) -> Result<Read, Ending> {
         let spec_path = self.spec.path.clone().unwrap_or_default();
         let scanned = tokio::task::spawn_blocking(move || -> Result<(PathBuf, Scan), ScanError> {
             let folder = scan::resolve(&root, &spec_path)?;
@@ -92,9 +100,15 @@ impl Pass<'_> {
                 Err(problem) => problems.push(*problem),
             }
         }
-        let (manifests, invalid) = validate(manifests);
-        problems.extend(invalid);
-        Ok((manifests, problems))
+        let mut read = Read { manifests, problems, redactor: Redactor::default() };
+        if let Some(variables) = self.material.variables.clone() {
+            // A template may take a while, and must not hold up others.
+            let substituted = tokio::task::spawn_blocking(move || read.substituted(&variables));
+            read = substituted.await.map_err(|error| failed(reason::BUILD_FAILED, error.to_string()))?;
+        }
+        let (manifests, invalid) = validate(read.manifests);
+        read.problems.extend(invalid);
+        Ok(Read { manifests, ..read })
     }
 
     async fn prune(&self, outcome: Outcome, mut problems: Vec<Problem>, total: usize) -> Done {
@@ -144,6 +158,22 @@ impl Pass<'_> {
             next.insert(id.clone(), version);
         }
         next
+    }
+}
+
+/// What a folder states.
+struct Read {
+    manifests: Vec<Manifest>,
+    problems: Vec<Problem>,
+    /// Knows what must not show.
+    redactor: Redactor,
+}
+
+impl Read {
+    fn substituted(mut self, variables: &Variables) -> Self {
+        let (manifests, problems) = post_build::substitute_all(self.manifests, variables, &mut self.redactor);
+        self.problems.extend(problems);
+        Self { manifests, ..self }
     }
 }
 

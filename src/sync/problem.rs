@@ -2,6 +2,7 @@
 
 use super::inventory::ObjectId;
 use crate::kube_ext::apply::{ApplyError, Refusal};
+use crate::redact::Redactor;
 use std::fmt;
 use std::sync::Arc;
 
@@ -119,6 +120,14 @@ impl Problem {
     #[must_use]
     pub fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
+        self
+    }
+
+    /// Blanks out secrets in its words.
+    #[must_use]
+    pub fn without_secrets(mut self, redactor: &Redactor) -> Self {
+        self.reason = redactor.text(&self.reason).into_owned();
+        self.field = self.field.map(|field| redactor.text(&field).into_owned());
         self
     }
 

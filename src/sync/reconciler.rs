@@ -3,6 +3,7 @@
 use super::desired::Owner;
 use super::finalize;
 use super::inventory::Inventory;
+use super::material::Material;
 use super::memory::{Input, Memories, Memory};
 use super::pass::{Done, Pass};
 use super::source::{self, NotYet};
@@ -43,9 +44,9 @@ impl KustomizationController {
         Self { context, resolver, memories: Memories::default(), store }
     }
 
-    /// Kustomizations to look at because their source or a dependency changed.
+    /// Kustomizations to look at because their source, a dependency or a variable changed.
     pub fn triggers(&self) -> BoxStream<'static, ObjectRef<Kustomization>> {
-        triggers::triggers(&self.context.caches)
+        triggers::triggers(&self.context)
     }
 }
 
@@ -106,7 +107,16 @@ impl KustomizationController {
 
     async fn pass(&self, object: Arc<Kustomization>, artifact: &Artifact) -> Result<Requeue, kube::Error> {
         let started = Instant::now();
-        let input = Input::of(&object, artifact);
+        let strict = self.context.config.build.strict_substitutions;
+        let material = match Material::gather(&self.context.client, &object, strict).await {
+            Ok(material) => material,
+            Err(error) => {
+                let ending = Ending::Failed { reason: reason::BUILD_FAILED, message: error.to_string() };
+                let facts = Facts { artifact: Some(artifact), ..Facts::default() };
+                return self.finish(&object, &ending, &facts, &Told::default()).await;
+            }
+        };
+        let input = Input::of(&object, artifact, material.digest());
         let memory = self.memories.get(&object).filter(|memory| memory.input == input);
         let object = if memory.is_none() { self.begin(&object, artifact).await? } else { object };
         let interval = object.spec.interval.to_std();
@@ -116,7 +126,7 @@ impl KustomizationController {
             return self.check_health(&object, artifact, &inventory, memory.clone(), Told::default()).await;
         }
         let known = self.memories.get(&object).map(|memory| memory.digests).unwrap_or_default();
-        let done = self.apply(&object, artifact, &known, full).await;
+        let done = self.apply(&object, artifact, material, &known, full).await;
         let full_at = memory.filter(|_| !full).map_or(started, |memory| memory.full_at);
         let mut memory = Memory { input, full_at, digests: done.digests, waiting_since: None, warnings: String::new() };
         let told = Told { changes: done.changes, took: started.elapsed() };
@@ -152,6 +162,7 @@ impl KustomizationController {
         &self,
         object: &Kustomization,
         artifact: &Artifact,
+        material: Material,
         known: &std::collections::BTreeMap<super::inventory::ObjectId, u64>,
         full: bool,
     ) -> Done {
@@ -168,6 +179,7 @@ impl KustomizationController {
             kustomize: &self.context.config.kustomize,
             owner: owner_of(object),
             spec: &object.spec,
+            material,
             inventory: inventory_of(object),
             timeout: timeout(&object.spec),
         };
@@ -278,7 +290,6 @@ fn must_not_be_ignored(spec: &KustomizationSpec) -> Vec<&'static str> {
     let set = [
         ("spec.decryption", spec.decryption.is_some()),
         ("spec.kubeConfig", spec.kube_config.is_some()),
-        ("spec.postBuild", spec.post_build.is_some()),
         ("spec.namePrefix", spec.name_prefix.is_some()),
         ("spec.nameSuffix", spec.name_suffix.is_some()),
         ("spec.patches", !spec.patches.is_empty()),

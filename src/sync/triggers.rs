@@ -1,17 +1,20 @@
-//! What wakes a Kustomization: a new artifact of its source, and news of what it depends on.
+//! What wakes a Kustomization: a new artifact of its source, and news of what it depends on or
+//! takes variables from.
 
 use super::source::{SourceId, dependencies, source_id};
 use crate::api::kustomize::v1::{Kustomization, SourceKind};
-use crate::api::meta::Artifact;
+use crate::api::meta::{Artifact, ValuesReferenceKind};
+use crate::controller::references::{ReferenceChange, ReferenceKind, References};
 use crate::controller::wake::stream_of;
-use crate::controller::{Cache, Caches, Change, Watched, namespaced_name};
+use crate::controller::{Cache, Change, Context, Watched, namespaced_name};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use kube::runtime::reflector::ObjectRef;
 use std::collections::HashMap;
 
 /// Every Kustomization to look at, as changes arrive.
-pub fn triggers(caches: &Caches) -> BoxStream<'static, ObjectRef<Kustomization>> {
+pub fn triggers(context: &Context) -> BoxStream<'static, ObjectRef<Kustomization>> {
+    let caches = &context.caches;
     let all = &caches.kustomizations;
     macro_rules! artifacts {
         ($cache:ident, $kind:ident) => {
@@ -24,6 +27,7 @@ pub fn triggers(caches: &Caches) -> BoxStream<'static, ObjectRef<Kustomization>>
         artifacts!(buckets, Bucket),
         artifacts!(external_artifacts, ExternalArtifact),
         on_dependency(all),
+        on_reference(&context.references, all),
     ])
     .boxed()
 }
@@ -63,7 +67,48 @@ fn on_dependency(all: &Cache<Kustomization>) -> BoxStream<'static, ObjectRef<Kus
         .boxed()
 }
 
+fn on_reference(references: &References, all: &Cache<Kustomization>) -> BoxStream<'static, ObjectRef<Kustomization>> {
+    let all = all.clone();
+    stream_of(references.changes())
+        .flat_map(move |change| stream::iter(followers(&all, |object| refers_to(object, &change))))
+        .boxed()
+}
+
+fn refers_to(object: &Kustomization, change: &ReferenceChange) -> bool {
+    let variables = object.spec.post_build.iter().flat_map(|post_build| &post_build.substitute_from);
+    let mut named = variables.map(|reference| match reference.kind {
+        ValuesReferenceKind::Secret => (ReferenceKind::Secret, &reference.name),
+        ValuesReferenceKind::ConfigMap => (ReferenceKind::ConfigMap, &reference.name),
+    });
+    object.metadata.namespace.as_deref() == Some(change.namespace.as_str())
+        && named.any(|named| named == (change.kind, &change.name))
+}
+
 fn followers(all: &Cache<Kustomization>, follows: impl Fn(&Kustomization) -> bool) -> Vec<ObjectRef<Kustomization>> {
     let found = all.all().into_iter().filter(|object| follows(object));
     found.map(|object| ObjectRef::from_obj(object.as_ref())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_variable_of_the_own_namespace_wakes() {
+        let object: Kustomization = serde_json::from_value(json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"name": "apps", "namespace": "flux"},
+            "spec": {"interval": "1m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "x"},
+                     "postBuild": {"substituteFrom": [{"kind": "ConfigMap", "name": "vars"}]}},
+        }))
+        .unwrap();
+        let woken = |kind, namespace: &str, name: &str| {
+            refers_to(&object, &ReferenceChange { kind, namespace: namespace.to_owned(), name: name.to_owned() })
+        };
+        assert!(woken(ReferenceKind::ConfigMap, "flux", "vars"));
+        assert!(!woken(ReferenceKind::Secret, "flux", "vars"));
+        assert!(!woken(ReferenceKind::ConfigMap, "other", "vars"));
+        assert!(!woken(ReferenceKind::ConfigMap, "flux", "other"));
+    }
 }

@@ -54,7 +54,8 @@ impl FetchError {
     }
 }
 
-type Data = BTreeMap<String, Vec<u8>>;
+/// The data of an object by key.
+pub type Data = BTreeMap<String, Vec<u8>>;
 
 /// The contents of all references, in their order, without optional ones that are missing. Each
 /// object is read once, so that two references to it see the same version.
@@ -66,11 +67,11 @@ pub async fn fetch(
     let mut objects: BTreeMap<(&'static str, &str), Option<Data>> = BTreeMap::new();
     let mut fetched = Vec::with_capacity(references.len());
     for reference in references {
-        let kind = kind(reference);
+        let kind = reference.kind.as_str();
         let seen = (kind, reference.name.as_str());
         let data = match objects.entry(seen) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(free) => free.insert(read(client, kind, namespace, &reference.name).await?),
+            Entry::Vacant(free) => free.insert(object(client, reference.kind, namespace, &reference.name).await?),
         };
         match content(kind, namespace, reference, data.as_ref()) {
             Ok(found) => fetched.push(found),
@@ -81,22 +82,29 @@ pub async fn fetch(
     Ok(fetched)
 }
 
-fn kind(reference: &ValuesReference) -> &'static str {
-    match reference.kind {
-        ValuesReferenceKind::Secret => "Secret",
-        ValuesReferenceKind::ConfigMap => "ConfigMap",
-    }
+/// The data of an object; none when it does not exist.
+pub async fn object(
+    client: &Client,
+    kind: ValuesReferenceKind,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Data>, FetchError> {
+    let found = match kind {
+        ValuesReferenceKind::Secret => {
+            let secret = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await;
+            secret.map(|found| found.map(secret_data))
+        }
+        ValuesReferenceKind::ConfigMap => {
+            let config_map = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await;
+            config_map.map(|found| found.map(config_map_data))
+        }
+    };
+    found.map_err(|source| FetchError::Api { object: format!("{} {namespace}/{name}", kind.as_str()), source })
 }
 
-async fn read(client: &Client, kind: &'static str, namespace: &str, name: &str) -> Result<Option<Data>, FetchError> {
-    let found = if kind == "Secret" {
-        let secret = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await;
-        secret.map(|found| found.map(secret_data))
-    } else {
-        let config_map = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await;
-        config_map.map(|found| found.map(config_map_data))
-    };
-    found.map_err(|source| FetchError::Api { object: format!("{kind} {namespace}/{name}"), source })
+/// Says that an object has to exist.
+pub fn missing(kind: ValuesReferenceKind, namespace: &str, name: &str) -> FetchError {
+    FetchError::ObjectMissing { kind: kind.as_str(), namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
 fn secret_data(secret: Secret) -> Data {

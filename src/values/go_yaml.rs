@@ -2,7 +2,7 @@
 //! not indented, long plain and quoted lines folded after column 80.
 //!
 //! Flux's `configDigest` is the hash of these bytes, and helm gets its values in them, because
-//! what go-yaml wrote go-yaml reads back unchanged.
+//! what go-yaml wrote go-yaml reads back unchanged. Variables are substituted in the same text.
 
 mod resolve;
 mod scalar;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use self::scalar::Style;
 use super::go_number;
 
-/// Columns after which a space in a scalar becomes a line break.
+/// The width that go-yaml has.
 const WIDTH: usize = 80;
 
 /// Spaces per level.
@@ -23,7 +23,16 @@ const LONGEST_SIMPLE_KEY: usize = 128;
 
 /// The mapping as one YAML document, `{}` when it is empty.
 pub fn encode(values: &Map<String, Value>) -> String {
-    let mut emitter = Emitter { whitespace: true, indention: true, ..Emitter::default() };
+    write(values, WIDTH)
+}
+
+/// As [`encode`], but long lines stay as they are.
+pub fn encode_unfolded(values: &Map<String, Value>) -> String {
+    write(values, usize::MAX)
+}
+
+fn write(values: &Map<String, Value>, width: usize) -> String {
+    let mut emitter = Emitter { width, whitespace: true, indention: true, ..Emitter::default() };
     emitter.mapping(values);
     emitter.indent = None;
     emitter.write_indent();
@@ -43,6 +52,8 @@ enum Position {
 struct Emitter {
     out: String,
     column: usize,
+    /// Columns after which a space in a scalar becomes a line break.
+    width: usize,
     /// Indentation of the enclosing node; none outside the document.
     indent: Option<usize>,
     /// The last character was a blank or an indicator that needs none after it.

@@ -1,6 +1,6 @@
 //! Scalars: which style a text gets, and how each style is written and folded.
 
-use super::{Emitter, INDENT, Position, WIDTH};
+use super::{Emitter, INDENT, Position};
 
 /// The styles that go-yaml chooses from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,7 +107,7 @@ impl Emitter {
         }
         let mut after_space = false;
         for (i, &character) in text.iter().enumerate() {
-            let fold = folds && !after_space && self.column > WIDTH && text.get(i + 1) != Some(&' ');
+            let fold = folds && !after_space && self.column > self.width && text.get(i + 1) != Some(&' ');
             if character == ' ' && fold {
                 self.write_indent();
             } else {
@@ -128,7 +128,7 @@ impl Emitter {
         for (i, &character) in text.iter().enumerate() {
             if character == ' ' {
                 let inside = i > 0 && i + 1 < text.len() && text[i + 1] != ' ';
-                if folds && !after_space && self.column > WIDTH && inside {
+                if folds && !after_space && self.column > self.width && inside {
                     self.write_indent();
                 } else {
                     self.put(' ');
@@ -166,7 +166,7 @@ impl Emitter {
                 after_space = false;
             } else if character == ' ' {
                 let inside = i > 0 && i + 1 < text.len();
-                if folds && !after_space && self.column > WIDTH && inside {
+                if folds && !after_space && self.column > self.width && inside {
                     self.write_indent();
                     if text[i + 1] == ' ' {
                         self.put('\\');

@@ -32,3 +32,11 @@ fn every_byte_is_as_go_writes_it() {
 fn nothing_is_an_empty_mapping() {
     assert_eq!(encode(&Map::new()), "{}\n");
 }
+
+#[test]
+fn long_lines_can_stay_whole() {
+    let text = format!("{} {}", "a".repeat(90), "b".repeat(90));
+    let values = Map::from_iter([("x".to_owned(), Value::from(text.clone()))]);
+    assert_eq!(encode_unfolded(&values), format!("x: {text}\n"));
+    assert_eq!(encode(&values).lines().count(), 2);
+}
