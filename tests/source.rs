@@ -1,4 +1,5 @@
-//! Sources on a real API server, with real remotes: git over HTTP, HTTPS and SSH, Helm repositories over HTTP.
+//! Sources on a real API server, with real remotes: git over HTTP, HTTPS and SSH, Helm repositories over HTTP, and an
+//! OCI registry.
 
 #[path = "source/charts.rs"]
 mod charts;
@@ -6,5 +7,7 @@ mod charts;
 mod git;
 #[path = "source/git_contents.rs"]
 mod git_contents;
+#[path = "source/registry.rs"]
+mod registry;
 #[path = "source/scene.rs"]
 mod scene;

@@ -5,7 +5,7 @@
 
 use super::helm::v2::{HelmChartTemplateSpec, HelmReleaseSpec};
 use super::kustomize::v1::KustomizationSpec;
-use super::source::v1::{GitRepositorySpec, HelmChartSpec, HelmRepositorySpec};
+use super::source::v1::{GitRepositorySpec, HelmChartSpec, HelmRepositorySpec, OCIRepositorySpec};
 
 /// A path in the object and whether it is set.
 type Field = (&'static str, bool);
@@ -36,6 +36,30 @@ pub fn git_repository(spec: &GitRepositorySpec) -> Vec<&'static str> {
         ("spec.verify", verify.is_some()),
         ("spec.proxySecretRef", proxy_secret_ref.is_some()),
     ])
+}
+
+/// Paths of the fields of an `OCIRepository` that are set and not acted on.
+pub fn oci_repository(spec: &OCIRepositorySpec) -> Vec<&'static str> {
+    let OCIRepositorySpec {
+        // Acted on.
+        url: _,
+        r#ref: _,
+        layer_selector: _,
+        secret_ref: _,
+        service_account_name: _,
+        cert_secret_ref: _,
+        proxy_secret_ref: _,
+        interval: _,
+        timeout: _,
+        ignore: _,
+        insecure: _,
+        suspend: _,
+        // Refused by the controller, with a reason of its own.
+        provider: _,
+        // Not yet.
+        verify,
+    } = spec;
+    set(&[("spec.verify", verify.is_some())])
 }
 
 /// Paths of the fields of a `HelmRepository` that are set and not acted on.

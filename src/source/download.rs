@@ -64,15 +64,48 @@ impl DownloadError {
 #[derive(Default)]
 pub struct Access {
     login: Option<(Zeroizing<String>, Zeroizing<String>)>,
-    authority: Vec<Certificate>,
-    identity: Option<Identity>,
+    tls: Tls,
     pass_credentials: bool,
 }
 
-type SecretData = BTreeMap<String, ByteString>;
+pub(super) type SecretData = BTreeMap<String, ByteString>;
 
 fn value<'d>(data: &'d SecretData, key: &str) -> Option<&'d [u8]> {
     data.get(key).map(|value| value.0.as_slice()).filter(|value| !value.is_empty())
+}
+
+/// Whom to trust, and who to be.
+#[derive(Default)]
+pub struct Tls {
+    /// Authorities that are trusted besides the system's.
+    pub authority: Vec<Certificate>,
+    /// The certificate to show.
+    pub identity: Option<Identity>,
+}
+
+impl Tls {
+    /// Reads `ca.crt`, `tls.crt` and `tls.key`.
+    pub fn read(data: &SecretData) -> Result<Self, DownloadError> {
+        let bad = |message: &str| DownloadError::Credentials(message.to_owned());
+        let mut tls = Self::default();
+        if let Some(authority) = value(data, "ca.crt").or_else(|| value(data, "caFile")) {
+            tls.authority =
+                Certificate::from_pem_bundle(authority).map_err(|_| bad("'ca.crt' holds no PEM certificates"))?;
+        }
+        let pair = (
+            value(data, "tls.crt").or_else(|| value(data, "certFile")),
+            value(data, "tls.key").or_else(|| value(data, "keyFile")),
+        );
+        tls.identity = match pair {
+            (Some(certificate), Some(key)) => {
+                let pem = Zeroizing::new([certificate, b"\n", key].concat());
+                Some(Identity::from_pem(&pem).map_err(|_| bad("'tls.crt' and 'tls.key' are no PEM key pair"))?)
+            }
+            (None, None) => None,
+            _ => return Err(bad("'tls.crt' and 'tls.key' must be given together")),
+        };
+        Ok(tls)
+    }
 }
 
 impl Access {
@@ -97,23 +130,9 @@ impl Access {
                 _ => return Err(bad("'username' and 'password' must be given together")),
             };
         }
-        let Some(tls) = certificates.or(secret) else { return Ok(access) };
-        if let Some(authority) = value(tls, "ca.crt").or_else(|| value(tls, "caFile")) {
-            access.authority =
-                Certificate::from_pem_bundle(authority).map_err(|_| bad("'ca.crt' holds no PEM certificates"))?;
+        if let Some(tls) = certificates.or(secret) {
+            access.tls = Tls::read(tls)?;
         }
-        let pair = (
-            value(tls, "tls.crt").or_else(|| value(tls, "certFile")),
-            value(tls, "tls.key").or_else(|| value(tls, "keyFile")),
-        );
-        access.identity = match pair {
-            (Some(certificate), Some(key)) => {
-                let pem = Zeroizing::new([certificate, b"\n", key].concat());
-                Some(Identity::from_pem(&pem).map_err(|_| bad("'tls.crt' and 'tls.key' are no PEM key pair"))?)
-            }
-            (None, None) => None,
-            _ => return Err(bad("'tls.crt' and 'tls.key' must be given together")),
-        };
         Ok(access)
     }
 }
@@ -151,8 +170,9 @@ pub struct Downloader {
 impl Downloader {
     /// For the repository at this URL; each download may take up to `timeout`.
     pub fn new(repository: Url, mut access: Access, timeout: Duration) -> Result<Self, DownloadError> {
-        let mut builder = Client::builder().timeout(timeout).tls_certs_merge(access.authority.drain(..));
-        if let Some(identity) = access.identity.take() {
+        let tls = std::mem::take(&mut access.tls);
+        let mut builder = Client::builder().timeout(timeout).tls_certs_merge(tls.authority);
+        if let Some(identity) = tls.identity {
             builder = builder.identity(identity);
         }
         let client = builder.build().map_err(|error| DownloadError::Credentials(error.to_string()))?;
@@ -209,7 +229,7 @@ fn shown(url: &Url) -> String {
 }
 
 /// The cause that says most: reqwest's own words are only "error sending request".
-fn innermost(error: &reqwest::Error) -> String {
+pub(super) fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

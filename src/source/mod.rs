@@ -15,6 +15,8 @@ mod include;
 pub mod index;
 mod lifecycle;
 pub mod not_acted_on;
+pub mod oci;
+pub mod oci_repository;
 pub mod outcome;
 pub mod serve;
 mod start;

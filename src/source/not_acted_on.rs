@@ -15,7 +15,7 @@ use super::outcome::{Failure, is_known, record};
 use crate::api::condition;
 use crate::controller::{Context, Reconciler, Requeue, conditions};
 
-/// Reconciles `OCIRepository` or `Bucket`.
+/// Reconciles `Bucket`.
 pub struct NotActedOn<K> {
     context: Context,
     kind: PhantomData<fn() -> K>,

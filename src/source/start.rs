@@ -9,8 +9,9 @@ use super::git_repository::GitRepositoryController;
 use super::helm_chart::HelmChartController;
 use super::helm_repository::HelmRepositoryController;
 use super::not_acted_on::NotActedOn;
+use super::oci_repository::OciRepositoryController;
 use super::store::ArtifactStore;
-use crate::api::source::v1::{Bucket, OCIRepository};
+use crate::api::source::v1::Bucket;
 use crate::controller::{Context, run};
 
 /// Passes over one kind that run at the same time, at the least: a slow remote holds one of them
@@ -45,10 +46,10 @@ pub fn start(context: &Context, store: &Arc<ArtifactStore>, controllers: &mut Jo
         run(ctx, cache, charts, triggers, concurrency).await;
         "the HelmChart controller"
     });
-    let oci = NotActedOn::<OCIRepository>::new(context.clone());
+    let oci = OciRepositoryController::new(context.clone(), Arc::clone(store));
     let (ctx, cache, triggers) = (context.clone(), caches.oci_repositories.clone(), oci.triggers());
     controllers.spawn(async move {
-        run(ctx, cache, oci, triggers, 1).await;
+        run(ctx, cache, oci, triggers, concurrency).await;
         "the OCIRepository controller"
     });
     let buckets = NotActedOn::<Bucket>::new(context.clone());

@@ -165,6 +165,28 @@ impl ArtifactStore {
         .await
     }
 
+    /// Stores a copy of a file as `<file_name>`. Other names of the same owner go away.
+    pub async fn put_copy(
+        self: &Arc<Self>,
+        owner: &Owner,
+        revision: &str,
+        file_name: &str,
+        file: &Path,
+    ) -> Result<Artifact, StoreError> {
+        let file = file.to_owned();
+        self.put(owner, revision, file_name, move |out| {
+            let copied = fs::File::open(&file).and_then(|mut file| io::copy(&mut file, out));
+            copied.map(drop).map_err(|source| ArchiveError::Io { path: file, source })
+        })
+        .await
+    }
+
+    /// A directory for work on a future artifact, on the same file system; gone when dropped.
+    pub fn scratch(&self) -> Result<tempfile::TempDir, StoreError> {
+        let tmp = self.root.join("tmp");
+        tempfile::tempdir_in(&tmp).map_err(|source| self.io(&tmp, source))
+    }
+
     async fn put(
         self: &Arc<Self>,
         owner: &Owner,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fairlead::api::source::v1::{Bucket, GitRepository, OCIRepository};
+use fairlead::api::source::v1::{Bucket, GitRepository};
 use fairlead_testbench::{Behaviour, GitServer, KeyKind, SshKey, wait_for};
 use serde_json::json;
 
@@ -291,8 +291,6 @@ async fn what_is_not_acted_on_is_said_once() {
     let (status, reason, message) = seen.condition("FieldsNotActedOn").unwrap();
     assert_eq!((status, reason), ("True", "NotActedOn"));
     assert!(message.contains("spec.proxySecretRef"), "{message}");
-    scene.apply("OCIRepository", "o", &json!({"url": "oci://127.0.0.1/x", "interval": "1m"}));
     scene.apply("Bucket", "b", &json!({"bucketName": "x", "endpoint": "127.0.0.1", "interval": "1m"}));
-    scene.failed::<OCIRepository>("o", "Stalled", "not acted on yet").await;
     scene.failed::<Bucket>("b", "Stalled", "not acted on yet").await;
 }

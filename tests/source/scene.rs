@@ -191,7 +191,7 @@ impl Scene {
     pub async fn keeps_secret(&self, secrets: &[&str]) {
         let statuses = self.bench.kubectl(&[
             "get",
-            "gitrepositories,helmrepositories,helmcharts,events",
+            "gitrepositories,helmrepositories,helmcharts,ocirepositories,events",
             "-n",
             &self.namespace,
             "-o",

@@ -16,6 +16,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -135,6 +137,18 @@ impl HttpServer {
     /// # Panics
     /// When the port cannot be bound.
     pub fn start(router: Router, auth: Auth, authority: Option<&Authority>, control: Arc<Control>) -> Self {
+        Self::listen(router, auth, authority.map(|authority| tls_config(authority, false)), control)
+    }
+
+    /// As [`Self::start`], over TLS and only to clients that show a certificate of the authority.
+    ///
+    /// # Panics
+    /// When the port cannot be bound.
+    pub fn start_mutual(router: Router, auth: Auth, authority: &Authority, control: Arc<Control>) -> Self {
+        Self::listen(router, auth, Some(tls_config(authority, true)), control)
+    }
+
+    fn listen(router: Router, auth: Auth, tls: Option<ServerConfig>, control: Arc<Control>) -> Self {
         let port = free_port();
         let gate = Arc::new(Gate { control, auth });
         let router = router.layer(middleware::from_fn_with_state(gate, pass));
@@ -143,9 +157,9 @@ impl HttpServer {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("bind a free port");
         listener.set_nonblocking(true).expect("make a socket non-blocking");
         let listener = TcpListener::from_std(listener).expect("register a socket");
-        let (scheme, task) = match authority {
+        let (scheme, task) = match tls {
             None => ("http", runtime.spawn(serve(listener, router))),
-            Some(authority) => ("https", runtime.spawn(serve(TlsListener::new(listener, authority), router))),
+            Some(tls) => ("https", runtime.spawn(serve(TlsListener::new(listener, tls), router))),
         };
         Self { url: format!("{scheme}://127.0.0.1:{port}"), task }
     }
@@ -199,17 +213,27 @@ struct TlsListener {
 }
 
 impl TlsListener {
-    fn new(tcp: TcpListener, authority: &Authority) -> Self {
-        crate::runtime::install_crypto();
-        let identity = authority.loopback();
-        let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("a certificate");
-        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
-        let config = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .expect("a certificate that fits its key");
+    fn new(tcp: TcpListener, config: ServerConfig) -> Self {
         Self { tcp, acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
+}
+
+/// A certificate of the authority for loopback; `mutual` asks clients for one as well.
+fn tls_config(authority: &Authority, mutual: bool) -> ServerConfig {
+    crate::runtime::install_crypto();
+    let pem = |text: &str| CertificateDer::from_pem_slice(text.as_bytes()).expect("a certificate");
+    let identity = authority.loopback();
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
+    let builder = ServerConfig::builder();
+    let builder = if mutual {
+        let mut roots = RootCertStore::empty();
+        roots.add(pem(&authority.certificate())).expect("an authority");
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().expect("a verifier");
+        builder.with_client_cert_verifier(verifier)
+    } else {
+        builder.with_no_client_auth()
+    };
+    builder.with_single_cert(vec![pem(&identity.certificate)], key).expect("a certificate that fits its key")
 }
 
 impl Listener for TlsListener {

@@ -48,6 +48,17 @@
 //! charts.publish(&fixture_chart("nodejs"), "1.2.3"); // tests/fixtures/charts/{nodejs,hooks}
 //! ```
 //!
+//! And an OCI registry, `crane registry serve`:
+//!
+//! ```no_run
+//! # async fn test() {
+//! use fairlead_testbench::{OciRegistry, fixture_chart, tarball};
+//! let registry = OciRegistry::start().await; // also builder().basic_auth().tls().mutual_tls()
+//! let digest = registry.push("app", "1.0.0", &[("a/media-type", tarball(&[("a.yaml", "…")]))], &[]).await;
+//! registry.push_chart("charts", &fixture_chart("nodejs"), "1.2.3"); // by `helm push`
+//! # }
+//! ```
+//!
 //! Pods run on a simulated node. A pod asks for trouble by the annotation (or label) `bench.fairlead.dev/fault`:
 //!
 //! | fault | what it does |
@@ -73,6 +84,7 @@ pub mod objects;
 pub mod operator;
 pub mod pki;
 pub mod ports;
+pub mod registry;
 pub mod runtime;
 pub mod tools;
 pub mod wait;
@@ -83,4 +95,5 @@ pub use control_plane::User;
 pub use git_server::{GitServer, KeyKind, Repository, SshKey};
 pub use http_server::Behaviour;
 pub use operator::{Operator, OperatorBuilder};
+pub use registry::{OciRegistry, tarball};
 pub use wait::{try_wait_for, wait_for};

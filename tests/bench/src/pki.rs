@@ -13,7 +13,7 @@ pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// A server's certificate and key, both PEM.
+/// A certificate and its key, both PEM.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// The certificate.
@@ -46,10 +46,22 @@ impl Authority {
     /// # Panics
     /// When the random source fails.
     pub fn loopback(&self) -> Identity {
+        self.identity(ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate for a client.
+    ///
+    /// # Panics
+    /// When the random source fails.
+    pub fn client(&self) -> Identity {
+        self.identity(ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn identity(&self, purpose: ExtendedKeyUsagePurpose) -> Identity {
         let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a valid name");
         params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         params.distinguished_name.push(DnType::CommonName, "localhost");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![purpose];
         params.use_authority_key_identifier_extension = true;
         let key = new_key();
         let certificate = params.signed_by(&key, &self.issuer).expect("sign a certificate");
