@@ -1,8 +1,9 @@
 //! Wiring: starts the watches, the controllers and the server, and ends the process with a reason
 //! when one of them ends.
 
-use std::io;
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,14 @@ pub enum AppError {
         dir: PathBuf,
         /// What the operating system says.
         source: io::Error,
+    },
+    /// Another operator works in the data directory.
+    #[error("--data-dir {}: another operator{process} works there; give each one a directory of its own", dir.display())]
+    DataDirInUse {
+        /// As configured.
+        dir: PathBuf,
+        /// Its process, if it is known, in parentheses.
+        process: String,
     },
     /// The address is taken or not this machine's.
     #[error("--listen {address}: {source}")]
@@ -97,6 +106,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
 
 /// What runs: `pillars` never end by themselves, `controllers` end after a shutdown.
 struct Running {
+    /// Held until the end.
+    _data_dir: File,
     pillars: JoinSet<Result<&'static str, AppError>>,
     controllers: JoinSet<&'static str>,
 }
@@ -120,20 +131,20 @@ async fn drain(controllers: &mut JoinSet<&'static str>) {
 }
 
 async fn start(config: Config, shutdown: CancellationToken) -> Result<Running, AppError> {
-    make_private_dir(&config.data_dir).map_err(|source| AppError::DataDir { dir: config.data_dir.clone(), source })?;
+    let data_dir = take_data_dir(&config.data_dir)?;
     let listener =
         TcpListener::bind(config.listen).await.map_err(|source| AppError::Listen { address: config.listen, source })?;
-    let data_dir = config.data_dir.clone();
+    let dir = config.data_dir.clone();
     let client = connect().await?;
     let (reporter, recorder) = recorder::channel_for(client.clone(), CONTROLLER_NAME);
     let context = Context::new(client, Arc::new(config), reporter, shutdown);
     let readiness = Readiness::default();
-    let mut running = Running { pillars: JoinSet::new(), controllers: JoinSet::new() };
+    let mut running = Running { _data_dir: data_dir, pillars: JoinSet::new(), controllers: JoinSet::new() };
     running.pillars.spawn(async move {
         recorder.run().await;
         Ok("the event recorder")
     });
-    let store = source::open_store(&context).map_err(|source| AppError::DataDir { dir: data_dir.clone(), source })?;
+    let store = source::open_store(&context).map_err(|source| AppError::DataDir { dir: dir.clone(), source })?;
     let routes =
         http::router(context.metrics.clone(), readiness.clone()).merge(source::serve::router(Arc::clone(&store)));
     running.pillars.spawn(async move {
@@ -141,7 +152,7 @@ async fn start(config: Config, shutdown: CancellationToken) -> Result<Running, A
         Ok("the HTTP server")
     });
     watch_everything(&context, &mut running.pillars);
-    start_controllers(&context, &store, &mut running).map_err(|source| AppError::DataDir { dir: data_dir, source })?;
+    start_controllers(&context, &store, &mut running).map_err(|source| AppError::DataDir { dir, source })?;
     let caches = context.caches.clone();
     running.pillars.spawn(async move {
         caches.ready().await;
@@ -225,7 +236,29 @@ where
     pillars.spawn(async move { Err(cache.drive(api).await.into()) });
 }
 
-fn make_private_dir(dir: &std::path::Path) -> io::Result<()> {
+/// Makes the data directory and locks it: two operators would remove each other's files. The lock
+/// goes with the process, however that ends.
+fn take_data_dir(dir: &Path) -> Result<File, AppError> {
+    let failed = |source| AppError::DataDir { dir: dir.to_owned(), source };
+    make_private_dir(dir).map_err(failed)?;
+    let mut options = File::options();
+    let mut lock =
+        options.read(true).write(true).create(true).truncate(false).open(dir.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let owner = io::read_to_string(&lock).unwrap_or_default();
+            let process = owner.trim().parse::<u32>().map_or_else(|_| String::new(), |id| format!(" (process {id})"));
+            return Err(AppError::DataDirInUse { dir: dir.to_owned(), process });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    let noted = lock.set_len(0).and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()));
+    noted.map_err(failed)?;
+    Ok(lock)
+}
+
+fn make_private_dir(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     // Found out now, not in the middle of the first release.
@@ -246,5 +279,15 @@ mod tests {
         let file = parent.path().join("file");
         std::fs::write(&file, "").unwrap();
         make_private_dir(&file).unwrap_err();
+    }
+
+    #[test]
+    fn the_data_directory_has_one_user_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = take_data_dir(dir.path()).unwrap();
+        let error = take_data_dir(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
+        drop(first);
+        take_data_dir(dir.path()).unwrap();
     }
 }
