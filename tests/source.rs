@@ -5,8 +5,14 @@
 mod charts;
 #[path = "source/git.rs"]
 mod git;
+#[path = "source/git_access.rs"]
+mod git_access;
 #[path = "source/git_contents.rs"]
 mod git_contents;
+#[path = "source/git_life.rs"]
+mod git_life;
+#[path = "source/git_verify.rs"]
+mod git_verify;
 #[path = "source/registry.rs"]
 mod registry;
 #[path = "source/scene.rs"]

@@ -24,18 +24,14 @@ pub fn git_repository(spec: &GitRepositorySpec) -> Vec<&'static str> {
         recurse_submodules: _,
         include: _,
         sparse_checkout: _,
-        // Refused by the controller, with a reason of its own.
+        verify: _,
+        // Acted on for http and https; the controller says so for ssh.
+        proxy_secret_ref: _,
+        // Acted on for GitHub; those of other clouds the controller refuses with a reason of its own.
         provider: _,
-        // Not yet.
-        service_account_name,
-        verify,
-        proxy_secret_ref,
+        service_account_name: _,
     } = spec;
-    set(&[
-        ("spec.serviceAccountName", service_account_name.is_some()),
-        ("spec.verify", verify.is_some()),
-        ("spec.proxySecretRef", proxy_secret_ref.is_some()),
-    ])
+    set(&[])
 }
 
 /// Paths of the fields of an `OCIRepository` that are set and not acted on.
@@ -250,8 +246,6 @@ mod tests {
 
     #[test]
     fn what_is_not_acted_on_is_named() {
-        let git = json!({"url": "ssh://git/x", "interval": "1m", "proxySecretRef": {"name": "a"}});
-        assert_eq!(git_repository(&spec(git)), ["spec.proxySecretRef"]);
         let helm = json!({"url": "https://charts", "accessFrom": {"namespaceSelectors": []}});
         assert_eq!(helm_repository(&spec(helm)), ["spec.accessFrom"]);
         let source_ref = json!({"kind": "HelmRepository", "name": "charts"});

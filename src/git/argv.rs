@@ -93,10 +93,15 @@ pub fn show_commit(mirror: &Path, commit: &str) -> Vec<String> {
     owned(&["-C", &mirror.to_string_lossy(), "cat-file", "commit", commit])
 }
 
-/// `git rev-parse`: the commit behind a ref or a tag object.
-pub fn resolve_commit(mirror: &Path, name: &str) -> Vec<String> {
-    let commit = format!("{name}^{{commit}}");
-    owned(&["-C", &mirror.to_string_lossy(), "rev-parse", "--verify", "--quiet", &commit])
+/// `git cat-file`: the tag object.
+pub fn show_tag(mirror: &Path, tag: &str) -> Vec<String> {
+    owned(&["-C", &mirror.to_string_lossy(), "cat-file", "tag", tag])
+}
+
+/// `git rev-parse`: whether the mirror has an object.
+pub fn resolve(mirror: &Path, object: &str) -> Vec<String> {
+    let existing = format!("{object}^{{object}}");
+    owned(&["-C", &mirror.to_string_lossy(), "rev-parse", "--verify", "--quiet", &existing])
 }
 
 /// The name under which the mirror keeps a commit.

@@ -36,12 +36,13 @@ pub enum AuthError {
     /// Only one half of a client certificate.
     #[error("'tls.crt' and 'tls.key' must be given together")]
     HalfCertificate,
-    /// The Secret is one for a provider that is not acted on yet.
-    #[error("the secret has GitHub app data, which only the provider 'github' uses")]
-    GitHubApp,
+    /// A key that a passphrase opens, and no passphrase.
+    #[error("SSH identity key is encrypted but no 'password' field was provided in the secret")]
+    Encrypted,
 }
 
-type Secret = Zeroizing<String>;
+/// Text that is wiped from memory after use.
+pub(super) type Secret = Zeroizing<String>;
 
 #[derive(Clone, Default)]
 enum Login {
@@ -63,8 +64,9 @@ enum Login {
 #[derive(Clone, Default)]
 pub struct Credential {
     login: Login,
-    authority: Option<Secret>,
-    certificate: Option<(Secret, Secret)>,
+    /// Stands for the login where that is a token which changes by the hour.
+    issuer: Option<[u8; 32]>,
+    tls: Tls,
 }
 
 impl fmt::Debug for Credential {
@@ -79,10 +81,17 @@ impl fmt::Debug for Credential {
 }
 
 /// The data of a Secret, by key; empty values count as unset.
-struct Data<'d>(&'d BTreeMap<String, ByteString>);
+pub(super) struct Data<'d>(pub(super) &'d BTreeMap<String, ByteString>);
+
+/// Whom to trust beside the system's authorities, and how to prove who one is.
+#[derive(Clone, Default)]
+pub(super) struct Tls {
+    pub(super) authority: Option<Secret>,
+    pub(super) certificate: Option<(Secret, Secret)>,
+}
 
 impl Data<'_> {
-    fn get(&self, key: &'static str) -> Result<Option<Secret>, AuthError> {
+    pub(super) fn get(&self, key: &'static str) -> Result<Option<Secret>, AuthError> {
         let Some(ByteString(bytes)) = self.0.get(key).filter(|value| !value.0.is_empty()) else { return Ok(None) };
         let text = std::str::from_utf8(bytes).map_err(|_| AuthError::NotText(key))?;
         Ok(Some(Zeroizing::new(text.to_owned())))
@@ -90,6 +99,16 @@ impl Data<'_> {
 
     fn need(&self, transport: &'static str, key: &'static str) -> Result<Secret, AuthError> {
         self.get(key)?.ok_or(AuthError::Missing { transport, key })
+    }
+
+    pub(super) fn tls(&self) -> Result<Tls, AuthError> {
+        let authority = self.get("ca.crt")?.or(self.get("caFile")?);
+        let certificate = match (self.get("tls.crt")?, self.get("tls.key")?) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(AuthError::HalfCertificate),
+        };
+        Ok(Tls { authority, certificate })
     }
 }
 
@@ -105,28 +124,47 @@ impl Credential {
     /// `tls.key` for HTTPS.
     pub fn from_secret(transport: Transport, data: &BTreeMap<String, ByteString>) -> Result<Self, AuthError> {
         let data = Data(data);
-        if data.get("githubAppID")?.is_some() {
-            return Err(AuthError::GitHubApp);
-        }
         if transport == Transport::Ssh {
             let identity = data.need("ssh", "identity")?;
             let known_hosts = data.need("ssh", "known_hosts")?;
             let passphrase = data.get("password")?.unwrap_or_default();
+            if passphrase.is_empty() && is_encrypted(&identity) {
+                return Err(AuthError::Encrypted);
+            }
             return Ok(Self { login: Login::Ssh { identity, known_hosts, passphrase }, ..Self::default() });
         }
-        let authority = data.get("ca.crt")?.or(data.get("caFile")?);
-        let certificate = match (data.get("tls.crt")?, data.get("tls.key")?) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => return Err(AuthError::HalfCertificate),
-        };
+        let tls = data.tls()?;
         let login = match (data.get("bearerToken")?, data.get("username")?, data.get("password")?) {
             (Some(token), _, _) => Login::Bearer(token),
             (None, Some(username), password) => Login::Basic { username, password: password.unwrap_or_default() },
             (None, None, Some(_)) => return Err(AuthError::NoUsername),
             (None, None, None) => Login::None,
         };
-        Ok(Self { login, authority, certificate })
+        Ok(Self { login, issuer: None, tls })
+    }
+
+    /// Certificates.
+    pub(super) fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// What an HTTP request logs in with.
+    pub(super) fn authorization(&self) -> Option<Secret> {
+        match &self.login {
+            Login::None | Login::Ssh { .. } => None,
+            Login::Basic { username, password } => {
+                let pair = Zeroizing::new(format!("{}:{}", username.as_str(), password.as_str()));
+                Some(Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
+            }
+            Login::Bearer(token) => Some(Zeroizing::new(format!("Bearer {}", token.as_str()))),
+        }
+    }
+
+    /// Uses a token of this issuer in place of a login; the token may change, the issuer says that
+    /// it gives the same.
+    #[must_use]
+    pub fn with_token(self, issuer: [u8; 32], username: &str, token: &str) -> Self {
+        Self { login: Self::basic(username, token).login, issuer: Some(issuer), ..self }
     }
 
     /// Whether there is an SSH key.
@@ -136,7 +174,8 @@ impl Credential {
 
     /// What may be used with a host that these credentials are not for: no login at all.
     pub(super) fn for_strangers(&self) -> Self {
-        Self { authority: self.authority.clone(), ..Self::default() }
+        let tls = Tls { authority: self.tls.authority.clone(), certificate: None };
+        Self { tls, ..Self::default() }
     }
 
     /// Uses a user name and password where the Secret named no login.
@@ -146,11 +185,21 @@ impl Credential {
         }
     }
 
-    /// Feeds all of it to a digest, so that other credentials give another one.
+    /// Feeds what it stands for to a digest, so that other credentials give another one.
     pub(super) fn feed(&self, hasher: &mut Sha256) {
+        if let Some(issuer) = &self.issuer {
+            hasher.update(issuer);
+            Self { login: Login::None, issuer: None, ..self.clone() }.feed_login(hasher);
+        } else {
+            self.feed_login(hasher);
+        }
+    }
+
+    /// Feeds all of it to a digest, the token of the hour included.
+    pub(super) fn feed_login(&self, hasher: &mut Sha256) {
         let optional = |value: Option<&Secret>| value.map_or_else(Secret::default, Clone::clone);
-        let (certificate, key) = self.certificate.as_ref().map_or((None, None), |(c, k)| (Some(c), Some(k)));
-        let rest = [optional(self.authority.as_ref()), optional(certificate), optional(key)];
+        let (certificate, key) = self.tls.certificate.as_ref().map_or((None, None), |(c, k)| (Some(c), Some(k)));
+        let rest = [optional(self.tls.authority.as_ref()), optional(certificate), optional(key)];
         let login: [&str; 4] = match &self.login {
             Login::None => ["none", "", "", ""],
             Login::Basic { username, password } => ["basic", username, password, ""],
@@ -183,24 +232,32 @@ impl Session {
         let mut plain: Vec<(String, Secret)> = Vec::new();
         let mut secrets = Vec::new();
         let credential = remote.credential();
+        if let Some(authorization) = credential.authorization() {
+            let header = Zeroizing::new(format!("Authorization: {}", authorization.as_str()));
+            settings.push((format!("http.{}.extraHeader", remote.origin()), header));
+            // Git would send the header to wherever it is redirected to.
+            settings.push(("http.followRedirects".to_owned(), Zeroizing::new("false".to_owned())));
+            let encoded = authorization.split_once(' ').map_or("", |(_, encoded)| encoded);
+            secrets.push(Zeroizing::new(encoded.to_owned()));
+        }
         match &credential.login {
-            Login::None => {}
-            Login::Basic { username, password } => {
-                let encoded = Zeroizing::new(STANDARD.encode(format!("{}:{}", username.as_str(), password.as_str())));
-                settings.push(header(remote, &format!("Basic {}", encoded.as_str())));
-                secrets.extend([password.clone(), encoded]);
-            }
-            Login::Bearer(token) => {
-                settings.push(header(remote, &format!("Bearer {}", token.as_str())));
-                secrets.push(token.clone());
-            }
+            Login::None | Login::Bearer(_) => {}
+            Login::Basic { password, .. } => secrets.push(password.clone()),
             Login::Ssh { identity, known_hosts, passphrase } => {
                 plain = ssh_environment(files.path(), identity, known_hosts, passphrase)?;
                 secrets.extend([identity.clone(), passphrase.clone()]);
             }
         }
-        settings.extend(tls_settings(credential, files.path())?);
-        if let Some((_, key)) = &credential.certificate {
+        settings.extend(tls_settings(&credential.tls, &remote.origin(), files.path())?);
+        if let Some(proxy) = remote.proxy() {
+            let address = proxy.address();
+            secrets.extend(proxy.password());
+            secrets.push(address.clone());
+            settings.push(("http.proxy".to_owned(), address));
+            // The object's own proxy goes before whatever the operator's environment says.
+            plain.extend(["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), Secret::default())));
+        }
+        if let Some((_, key)) = &credential.tls.certificate {
             secrets.push(key.clone());
         }
         let settings = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
@@ -222,23 +279,25 @@ impl Session {
     }
 }
 
-/// A header that goes to the remote's own scheme, host and port and to no other.
-fn header(remote: &Remote, value: &str) -> (String, Secret) {
-    (format!("http.{}.extraHeader", remote.origin()), Zeroizing::new(format!("Authorization: {value}")))
+/// Whether only a passphrase opens the key, in any of the formats that `ssh` reads.
+fn is_encrypted(identity: &str) -> bool {
+    let header = |line: &str| line.starts_with("Proc-Type:") || line.starts_with("-----BEGIN ");
+    identity.lines().filter(|line| header(line)).any(|line| line.contains("ENCRYPTED"))
+        || ssh_key::PrivateKey::from_openssh(identity.trim()).is_ok_and(|key| key.is_encrypted())
 }
 
-fn tls_settings(credential: &Credential, dir: &Path) -> io::Result<Vec<(String, Secret)>> {
+fn tls_settings(tls: &Tls, origin: &str, dir: &Path) -> io::Result<Vec<(String, Secret)>> {
     let mut settings = Vec::new();
     let mut push = |key: &str, file: &Path| {
         settings.push((key.to_owned(), Zeroizing::new(file.to_string_lossy().into_owned())));
     };
-    if let Some(authority) = &credential.authority {
+    if let Some(authority) = &tls.authority {
         let bundle = with_system_authorities(authority);
         push("http.sslCAInfo", &private_file(dir, "ca.crt", &bundle, 0o600)?);
     }
-    if let Some((certificate, key)) = &credential.certificate {
-        push("http.sslCert", &private_file(dir, "tls.crt", certificate, 0o600)?);
-        push("http.sslKey", &private_file(dir, "tls.key", key, 0o600)?);
+    if let Some((certificate, key)) = &tls.certificate {
+        push(&format!("http.{origin}.sslCert"), &private_file(dir, "tls.crt", certificate, 0o600)?);
+        push(&format!("http.{origin}.sslKey"), &private_file(dir, "tls.key", key, 0o600)?);
     }
     Ok(settings)
 }
@@ -365,7 +424,19 @@ mod tests {
             (Transport::Ssh, vec![("identity", "x")], "known_hosts"),
             (Transport::Http, vec![("password", "x")], "username"),
             (Transport::Http, vec![("tls.crt", "x")], "tls.key"),
-            (Transport::Http, vec![("githubAppID", "1")], "github"),
+            (
+                Transport::Ssh,
+                vec![("identity", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nx\n"), ("known_hosts", "h k")],
+                "no 'password'",
+            ),
+            (
+                Transport::Ssh,
+                vec![
+                    ("identity", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nx\n"),
+                    ("known_hosts", "h k"),
+                ],
+                "no 'password'",
+            ),
         ] {
             let error = Credential::from_secret(transport, &secret(&pairs)).unwrap_err().to_string();
             assert!(error.contains(needle), "{error}");

@@ -1,7 +1,6 @@
 //! One shallow bare mirror per remote and credential: polls are shared, fetches happen only for
 //! commits that are not there yet, damage heals by building the mirror anew.
 
-use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,42 +12,22 @@ use tokio::sync::broadcast;
 use super::argv::{self, Depth, Scope};
 use super::auth::Session;
 use super::output::{self, Cause, GitError, Refs};
+use super::redirect;
 use super::reference::Target;
 use super::remote::Remote;
 use super::submodule::{self, Submodule};
 use crate::process::{Command, ProcessError};
 use crate::source::archive;
 
+mod registry;
+
+pub use registry::{Mirrors, Moves};
+
 /// A failed poll is shared with whoever asks this soon after.
 const FAILURE_SHARED: Duration = Duration::from_millis(400);
 
 /// Fetches into one mirror before it is built anew: each leaves objects that are never read again.
 const MAX_FETCHES: u32 = 500;
-
-/// Listens for mirrors whose remote has moved; the value is the mirror's key.
-pub type Moves = broadcast::Receiver<Arc<str>>;
-
-/// All mirrors, below one directory.
-pub struct Mirrors {
-    git: PathBuf,
-    root: PathBuf,
-    open: Mutex<HashMap<Arc<str>, Arc<Mirror>>>,
-    users: Mutex<HashMap<String, Uses>>,
-    moves: broadcast::Sender<Arc<str>>,
-}
-
-/// The mirrors that an object uses.
-#[derive(Debug, Default)]
-struct Uses {
-    own: Option<Arc<str>>,
-    submodules: BTreeSet<Arc<str>>,
-}
-
-impl Uses {
-    fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.own.iter().chain(&self.submodules)
-    }
-}
 
 /// What of a commit is wanted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,110 +36,6 @@ pub struct Selection<'s> {
     pub paths: &'s [String],
     /// Whether to tell the submodules.
     pub submodules: bool,
-}
-
-impl Mirrors {
-    /// Opens the mirrors below `root`, removing what a killed process left there.
-    pub fn open(git: &Path, root: &Path) -> io::Result<Self> {
-        fs::create_dir_all(root)?;
-        let tmp = root.join("tmp");
-        let _ = fs::remove_dir_all(&tmp);
-        fs::create_dir_all(&tmp)?;
-        Ok(Self {
-            git: git.to_owned(),
-            root: root.to_owned(),
-            open: Mutex::default(),
-            users: Mutex::default(),
-            moves: broadcast::channel(64).0,
-        })
-    }
-
-    /// The mirror of a remote, for the object named `user` from now on. A mirror that no object
-    /// uses any more is removed.
-    pub fn assign(&self, user: &str, remote: &Remote) -> Result<Arc<Mirror>, GitError> {
-        let mirror = self.mirror_of(remote)?;
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = users.entry(user.to_owned()).or_default().own.replace(Arc::clone(&mirror.key));
-        self.drop_unused(&users, before);
-        Ok(mirror)
-    }
-
-    /// The mirror of a submodule's remote, which the object uses beside its own.
-    pub(super) fn assign_submodule(&self, user: &str, remote: &Remote) -> Result<Arc<Mirror>, GitError> {
-        let mirror = self.mirror_of(remote)?;
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        users.entry(user.to_owned()).or_default().submodules.insert(Arc::clone(&mirror.key));
-        Ok(mirror)
-    }
-
-    /// Tells that these are all the submodules' mirrors that the object still uses.
-    pub fn keep_submodules(&self, user: &str, kept: &BTreeSet<Arc<str>>) {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(known) = users.get_mut(user) else { return };
-        let unused: Vec<_> = known.submodules.extract_if(.., |key| !kept.contains(key)).collect();
-        self.drop_unused(&users, unused);
-    }
-
-    /// Tells that an object is gone.
-    pub fn release(&self, user: &str) {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = users.remove(user) {
-            self.drop_unused(&users, before.keys().cloned());
-        }
-    }
-
-    /// The objects that follow the remote of a mirror.
-    pub fn users_of(&self, key: &str) -> Vec<String> {
-        let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        let follows = |uses: &Uses| uses.own.as_deref() == Some(key);
-        users.iter().filter(|(_, uses)| follows(uses)).map(|(user, _)| user.clone()).collect()
-    }
-
-    /// Mirrors whose remote turns out to have moved, as polls find it.
-    pub fn moves(&self) -> Moves {
-        self.moves.subscribe()
-    }
-
-    fn mirror_of(&self, remote: &Remote) -> Result<Arc<Mirror>, GitError> {
-        let key: Arc<str> = remote.key().into();
-        let mut mirrors = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = mirrors.get(&key) {
-            return Ok(Arc::clone(known));
-        }
-        let mirror = Arc::new(self.open_mirror(Arc::clone(&key), remote)?);
-        mirrors.insert(key, Arc::clone(&mirror));
-        Ok(mirror)
-    }
-
-    fn drop_unused(&self, users: &HashMap<String, Uses>, keys: impl IntoIterator<Item = Arc<str>>) {
-        for key in keys {
-            if users.values().any(|uses| uses.keys().any(|used| *used == key)) {
-                continue;
-            }
-            let removed = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-            if let Some(mirror) = removed {
-                // What cannot be removed now is taken over when the same remote comes back.
-                let _ = fs::remove_dir_all(&mirror.dir);
-            }
-        }
-    }
-
-    fn open_mirror(&self, key: Arc<str>, remote: &Remote) -> Result<Mirror, GitError> {
-        let tmp = self.root.join("tmp");
-        let session = Session::prepare(remote, &tmp).map_err(|error| disk_error(&tmp, &error))?;
-        Ok(Mirror {
-            git: self.git.clone(),
-            dir: self.root.join(format!("{key}.git")),
-            tmp,
-            url: remote.url().to_owned(),
-            hint: remote.hint(),
-            session,
-            key,
-            moves: self.moves.clone(),
-            listing: tokio::sync::Mutex::default(),
-            fetched: tokio::sync::Mutex::default(),
-        })
-    }
 }
 
 /// What one poll saw.
@@ -177,12 +52,24 @@ pub struct Mirror {
     tmp: PathBuf,
     url: String,
     hint: Option<String>,
-    session: Session,
+    /// The remote with the login of now, and what that takes.
+    session: Mutex<(Remote, Arc<Session>)>,
+    /// Where the remote has moved to at its own host.
+    moved: Mutex<Option<String>>,
     key: Arc<str>,
     moves: broadcast::Sender<Arc<str>>,
     listing: tokio::sync::Mutex<Option<Listing>>,
     /// Held for as long as files of the mirror are written; the number of fetches since it was built.
     fetched: tokio::sync::Mutex<Option<u32>>,
+}
+
+/// The objects that signatures are in.
+#[derive(Debug)]
+pub struct Objects {
+    /// The commit.
+    pub commit: Vec<u8>,
+    /// The tag, if it was asked for.
+    pub tag: Option<Vec<u8>>,
 }
 
 /// A commit's tree, unpacked into a private directory that goes away when dropped.
@@ -214,7 +101,7 @@ impl Mirror {
         }
         let scope = listing.as_ref().map_or(scope, |known| known.scope.max(scope));
         let started = Instant::now();
-        let listed = self.run(argv::ls_remote(&self.url, scope), timeout).await;
+        let listed = self.ask(|url| argv::ls_remote(url, scope), timeout).await;
         let refs = listed.map(|stdout| Arc::new(output::parse_refs(&stdout))).map_err(|error| self.explained(error));
         if let (Ok(new), Some(Listing { refs: Ok(old), .. })) = (&refs, listing.as_ref())
             && new != old
@@ -224,6 +111,19 @@ impl Mirror {
         }
         *listing = Some(Listing { started, scope, refs: refs.clone() });
         refs
+    }
+
+    /// Goes on with the remote's login of now.
+    fn renew(&self, remote: &Remote) -> io::Result<()> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if session.0.login() != remote.login() {
+            *session = (remote.clone(), Arc::new(Session::prepare(remote, &self.tmp)?));
+        }
+        Ok(())
+    }
+
+    fn session(&self) -> (Remote, Arc<Session>) {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What names the mirror: another remote or credential has another key.
@@ -238,11 +138,7 @@ impl Mirror {
         selection: Selection<'_>,
         timeout: Duration,
     ) -> Result<Export, GitError> {
-        let mut fetched = self.fetched.lock().await;
-        if fetched.is_none_or(|count| count >= MAX_FETCHES) {
-            self.build(fetched.is_some())?;
-            fetched.get_or_insert(0);
-        }
+        let mut fetched = self.prepared().await?;
         match self.fetch_and_unpack(target, selection, timeout, &mut fetched).await {
             Err(error) if error.cause == Cause::Mirror => {
                 self.build(true)?;
@@ -253,6 +149,29 @@ impl Mirror {
         }
     }
 
+    /// The commit object, and this tag object if it is given, fetched if they are not there yet.
+    pub async fn objects(&self, target: &Target, tag: Option<&str>, timeout: Duration) -> Result<Objects, GitError> {
+        let mut fetched = self.prepared().await?;
+        match self.fetch_and_read(target, tag, timeout, &mut fetched).await {
+            Err(error) if error.cause == Cause::Mirror => {
+                self.build(true)?;
+                *fetched = Some(0);
+                self.fetch_and_read(target, tag, timeout, &mut fetched).await
+            }
+            result => result,
+        }
+    }
+
+    /// The mirror for this caller alone, ready to be fetched into.
+    async fn prepared(&self) -> Result<tokio::sync::MutexGuard<'_, Option<u32>>, GitError> {
+        let mut fetched = self.fetched.lock().await;
+        if fetched.is_none_or(|count| count >= MAX_FETCHES) {
+            self.build(fetched.is_some())?;
+            *fetched = Some(0);
+        }
+        Ok(fetched)
+    }
+
     async fn fetch_and_unpack(
         &self,
         target: &Target,
@@ -260,11 +179,7 @@ impl Mirror {
         timeout: Duration,
         fetched: &mut Option<u32>,
     ) -> Result<Export, GitError> {
-        if !self.has(&target.commit) {
-            self.unlock();
-            self.fetch(target, timeout).await.map_err(|error| self.explained(error))?;
-            *fetched = fetched.map(|count| count + 1);
-        }
+        self.fetch_once(&target.commit, target, timeout, fetched).await?;
         let mut export = self.unpack(&target.commit, selection.paths, timeout).await?;
         if selection.submodules {
             export.submodules = self.submodules(&target.commit, timeout).await?;
@@ -272,26 +187,57 @@ impl Mirror {
         Ok(export)
     }
 
-    /// Whether the mirror keeps the commit.
-    fn has(&self, commit: &str) -> bool {
-        self.dir.join(argv::kept_ref(commit)).is_file()
+    async fn fetch_and_read(
+        &self,
+        target: &Target,
+        tag: Option<&str>,
+        timeout: Duration,
+        fetched: &mut Option<u32>,
+    ) -> Result<Objects, GitError> {
+        self.fetch_once(&target.commit, target, timeout, fetched).await?;
+        let commit = self.run(argv::show_commit(&self.dir, &target.commit), timeout).await.map_err(damaged)?;
+        let Some(tag) = tag else { return Ok(Objects { commit, tag: None }) };
+        self.fetch_once(tag, target, timeout, fetched).await?;
+        let tag = self.run(argv::show_tag(&self.dir, tag), timeout).await.map_err(damaged)?;
+        Ok(Objects { commit, tag: Some(tag) })
     }
 
-    async fn fetch(&self, target: &Target, timeout: Duration) -> Result<(), GitError> {
-        let commit = &target.commit;
-        let exact = format!("+{commit}:{}", argv::kept_ref(commit));
-        match self.run(argv::fetch(&self.dir, &self.url, &exact, Depth::One), timeout).await {
+    /// Fetches the commit or tag object of a target, unless the mirror keeps it.
+    async fn fetch_once(
+        &self,
+        object: &str,
+        target: &Target,
+        timeout: Duration,
+        fetched: &mut Option<u32>,
+    ) -> Result<(), GitError> {
+        if !self.has(object) {
+            self.unlock();
+            self.fetch(object, target, timeout).await.map_err(|error| self.explained(error))?;
+            *fetched = fetched.map(|count| count + 1);
+        }
+        Ok(())
+    }
+
+    /// Whether the mirror keeps the object.
+    fn has(&self, object: &str) -> bool {
+        self.dir.join(argv::kept_ref(object)).is_file()
+    }
+
+    async fn fetch(&self, object: &str, target: &Target, timeout: Duration) -> Result<(), GitError> {
+        let exact = format!("+{object}:{}", argv::kept_ref(object));
+        match self.ask(|url| argv::fetch(&self.dir, url, &exact, Depth::One), timeout).await {
             Err(error) if error.cause == Cause::Unadvertised => {}
             result => return result.map(drop),
         }
         // An old server: take what the ref leads to, with its history in case it moved on.
         let source = target.reference.as_deref().map_or("refs/heads/*", |name| name.trim_end_matches("^{}"));
         let kept = argv::kept_ref(if source.ends_with('*') { "heads/*" } else { "named" });
-        self.run(argv::fetch(&self.dir, &self.url, &format!("+{source}:{kept}"), Depth::Full), timeout).await?;
-        let found = self.run(argv::resolve_commit(&self.dir, commit), timeout).await.map_err(|_| {
-            GitError::new(Cause::RefMissing, format!("commit {commit} is not in the history of '{source}'"))
+        let all = format!("+{source}:{kept}");
+        self.ask(|url| argv::fetch(&self.dir, url, &all, Depth::Full), timeout).await?;
+        let found = self.run(argv::resolve(&self.dir, object), timeout).await.map_err(|_| {
+            GitError::new(Cause::RefMissing, format!("object {object} is not in the history of '{source}'"))
         })?;
-        let path = self.dir.join(argv::kept_ref(commit));
+        let path = self.dir.join(argv::kept_ref(object));
         fs::write(&path, found).map_err(|error| disk_error(&path, &error))
     }
 
@@ -355,12 +301,32 @@ impl Mirror {
         remove_locks_below(&self.dir.join("refs"));
     }
 
+    /// Runs a call that talks to the remote, where it is now.
+    async fn ask(&self, args: impl Fn(&str) -> Vec<String>, timeout: Duration) -> Result<Vec<u8>, GitError> {
+        let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let url = moved.unwrap_or_else(|| self.url.clone());
+        let (url, result) = match self.run(args(&url), timeout).await {
+            Err(error) if error.cause == Cause::Redirect => {
+                let (remote, _) = self.session();
+                let url = redirect::target(&remote, &url, timeout).await?;
+                let result = self.run(args(&url), timeout).await;
+                (url, result)
+            }
+            result => (url, result),
+        };
+        if result.is_ok() && url != self.url {
+            *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(url);
+        }
+        result
+    }
+
     async fn run(&self, args: Vec<String>, timeout: Duration) -> Result<Vec<u8>, GitError> {
         let mut command = Command::new(&self.git).args(args).timeout(timeout);
-        for (name, value) in self.session.environment() {
+        let (_, session) = self.session();
+        for (name, value) in session.environment() {
             command = command.env(name, value);
         }
-        for secret in self.session.secrets() {
+        for secret in session.secrets() {
             command = command.redact(secret);
         }
         // Boxed: the future of a child is large, and several are nested here.

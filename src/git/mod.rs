@@ -4,10 +4,15 @@
 pub mod argv;
 pub mod auth;
 mod checkout;
+pub mod github_app;
+mod http;
 pub mod mirror;
 pub mod output;
+pub mod proxy;
+mod redirect;
 pub mod reference;
 pub mod remote;
+pub mod signature;
 pub mod submodule;
 
 pub use auth::{AuthError, Credential};

@@ -22,6 +22,10 @@ pub enum Cause {
     PathMissing,
     /// The remote does not hand out commits by their hash.
     Unadvertised,
+    /// The remote is somewhere else.
+    Redirect,
+    /// The proxy refused.
+    Proxy,
     /// The remote cannot be reached.
     Unreachable,
     /// The call did not end in time.
@@ -62,6 +66,7 @@ impl GitError {
             Cause::NotFound => "repository not found (or not visible to these credentials): ",
             Cause::RefMissing => "no such reference: ",
             Cause::PathMissing => "the commit has no such path: ",
+            Cause::Proxy => "the proxy refused: ",
             Cause::Unreachable => "the remote cannot be reached: ",
             Cause::Certificate => "the certificate of the remote is not trusted: ",
             _ => "",
@@ -85,6 +90,8 @@ const PHRASES: &[(Cause, &[&str])] = &[
             "could not load client cert",
         ],
     ),
+    (Cause::Redirect, &["returned error: 301", "returned error: 302", "returned error: 307", "returned error: 308"]),
+    (Cause::Proxy, &["http code 407 from proxy", "response 407", "returned error: 407", "from proxy after connect"]),
     (
         Cause::Authentication,
         &[
@@ -205,6 +212,11 @@ impl Refs {
         self.peeled.get(name).or_else(|| self.commits.get(name)).map(String::as_str)
     }
 
+    /// The tag object that a ref leads to, if it is an annotated tag.
+    pub fn tag_object(&self, name: &str) -> Option<&str> {
+        self.peeled.get(name).and(self.commits.get(name)).map(String::as_str)
+    }
+
     /// The names of all tags, without `refs/tags/`.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         self.commits.keys().filter_map(|name| name.strip_prefix("refs/tags/"))
@@ -262,6 +274,8 @@ mod tests {
         assert_eq!(refs.commit("refs/heads/main"), Some(A));
         assert_eq!(refs.commit("refs/tags/v1"), Some(B));
         assert_eq!(refs.commit("refs/tags/v1^{}"), Some(B));
+        assert_eq!(refs.tag_object("refs/tags/v1"), Some(A));
+        assert_eq!(refs.tag_object("refs/heads/main"), None);
         assert_eq!(refs.tags().collect::<Vec<_>>(), ["v1"]);
         assert!(parse_refs(b"").is_empty());
     }
@@ -298,6 +312,9 @@ mod tests {
             ("fatal: not a git repository: '/d/x.git'", Cause::Mirror),
             ("error: Server does not allow request for unadvertised object 1111", Cause::Unadvertised),
             ("fatal: remote error: upload-pack: not our ref 1111", Cause::Unadvertised),
+            ("fatal: unable to access 'https://h/x/': Received HTTP code 407 from proxy after CONNECT", Cause::Proxy),
+            ("fatal: unable to access 'http://h/x/': The requested URL returned error: 407", Cause::Proxy),
+            ("fatal: unable to access 'http://h/x/': The requested URL returned error: 301", Cause::Redirect),
             ("fatal: pathspec 'nope' did not match any files", Cause::PathMissing),
             ("fatal: write error: No space left on device", Cause::DiskFull),
             (

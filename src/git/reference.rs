@@ -83,6 +83,8 @@ pub struct Target {
     pub reference: Option<String>,
     /// Whether the revision tells the ref's full name.
     pub full: bool,
+    /// The tag object that the ref leads to, if it is an annotated tag.
+    pub tag: Option<String>,
 }
 
 impl Target {
@@ -146,7 +148,8 @@ impl Wanted {
             Self::Commit(target) => Ok(target.clone()),
             Self::Ref { name, full } => {
                 let commit = refs.commit(name).ok_or_else(|| ReferenceError::Missing(name.clone()))?;
-                Ok(Target { commit: commit.to_owned(), reference: Some(name.clone()), full: *full })
+                let tag = refs.tag_object(name).map(str::to_owned);
+                Ok(Target { commit: commit.to_owned(), reference: Some(name.clone()), full: *full, tag })
             }
             Self::Semver { range, text } => {
                 let tags: Vec<&str> = refs.tags().collect();
@@ -154,7 +157,8 @@ impl Wanted {
                     .map(|tag| format!("refs/tags/{tag}"))
                     .ok_or_else(|| ReferenceError::NoMatch(text.clone()))?;
                 let commit = refs.commit(&name).ok_or_else(|| ReferenceError::Missing(name.clone()))?;
-                Ok(Target { commit: commit.to_owned(), reference: Some(name.clone()), full: false })
+                let tag = refs.tag_object(&name).map(str::to_owned);
+                Ok(Target { commit: commit.to_owned(), reference: Some(name), full: false, tag })
             }
         }
     }
@@ -170,7 +174,7 @@ fn commit_target(commit: &str, branch: &str, name: &str) -> Result<Target, Refer
         ("", branch) => (Some(format!("refs/heads/{branch}")), false),
         (name, _) => (Some(name.to_owned()), true),
     };
-    Ok(Target { commit: hash, reference, full })
+    Ok(Target { commit: hash, reference, full, tag: None })
 }
 
 /// The rules of `git check-ref-format`, as far as a remote's refs can follow them.
@@ -252,7 +256,8 @@ mod tests {
 
     #[test]
     fn branches_may_have_slashes() {
-        let target = Target { commit: MAIN.into(), reference: Some("refs/heads/feature/a".into()), full: false };
+        let target =
+            Target { commit: MAIN.into(), reference: Some("refs/heads/feature/a".into()), full: false, tag: None };
         assert_eq!(target.revision(), format!("feature/a@sha1:{MAIN}"));
         assert_eq!(commit_of_revision(&target.revision()), MAIN);
     }

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::auth::Credential;
+use super::proxy::Proxy;
 use crate::redact::redact;
 
 /// Why a URL cannot be a git remote; only another spec helps.
@@ -46,6 +47,7 @@ pub enum Transport {
 pub struct Remote {
     url: Url,
     credential: Credential,
+    proxy: Option<Proxy>,
 }
 
 impl fmt::Display for Remote {
@@ -92,7 +94,7 @@ impl Remote {
                 let _ = url.set_username("git");
             }
         }
-        Ok(Self { url, credential })
+        Ok(Self { url, credential, proxy: None })
     }
 
     /// The remote of a submodule of this one. An SSH key is offered to any host that
@@ -107,7 +109,18 @@ impl Remote {
             Transport::Http if other.origin() == self.origin() => self.credential.clone(),
             Transport::Http => self.credential.for_strangers(),
         };
-        Self::new(url, credential)
+        Ok(Self::new(url, credential)?.behind(self.proxy.clone()))
+    }
+
+    /// The same remote, reached through a proxy.
+    #[must_use]
+    pub fn behind(self, proxy: Option<Proxy>) -> Self {
+        Self { proxy, ..self }
+    }
+
+    /// The proxy to go through.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// The URL, without a password.
@@ -132,7 +145,17 @@ impl Remote {
         let mut hasher = Sha256::new();
         hasher.update(self.url.as_str());
         self.credential.feed(&mut hasher);
+        if let Some(proxy) = &self.proxy {
+            proxy.feed(&mut hasher);
+        }
         crate::source::digest::hex(&hasher.finalize()[..16])
+    }
+
+    /// Stands for the login itself: for one key there may be one after the other.
+    pub(super) fn login(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        self.credential.feed_login(&mut hasher);
+        hasher.finalize().into()
     }
 
     /// What to look at when the remote says "not found": an empty element in the path is most
@@ -187,6 +210,9 @@ mod tests {
         ]
         .into();
         assert_eq!(keys.len(), 4);
+        let token = |token| Remote::new("https://a/x", Credential::default().with_token([7; 32], "u", token)).unwrap();
+        assert_eq!(token("one").key(), token("two").key(), "the issuer counts");
+        assert_ne!(token("one").login(), token("two").login());
     }
 
     #[test]

@@ -11,6 +11,8 @@ use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::git_access::Accesses;
+use super::git_verify::Proofs;
 use super::ignore::IgnoreRules;
 use super::lifecycle::{self, Stage, object_ref};
 use super::outcome::{Failure, Stored};
@@ -18,7 +20,7 @@ use super::store::ArtifactStore;
 use super::{archive, include};
 use crate::api::annotation::REQUESTED_AT;
 use crate::api::condition::{self, reason};
-use crate::api::source::v1::{GitProvider, GitRepository, GitRepositorySpec, GitRepositoryStatus};
+use crate::api::source::v1::{GitRepository, GitRepositorySpec, GitRepositoryStatus};
 use crate::api::unsupported;
 use crate::controller::references::ReferenceKind;
 use crate::controller::wake::stream_of;
@@ -26,8 +28,7 @@ use crate::controller::{Context, Reconciler, Requeue, namespaced_name};
 use crate::git::argv::Scope;
 use crate::git::output::Refs;
 use crate::git::reference::{Reference, Target, Wanted};
-use crate::git::remote::parse_url;
-use crate::git::{Cause, Credential, GitError, Mirror, Mirrors, ReferenceError, Remote, Selection};
+use crate::git::{Cause, GitError, Mirror, Mirrors, ReferenceError, Selection};
 
 /// Limit for one git call of an object that names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -40,6 +41,8 @@ pub struct GitRepositoryController {
     context: Context,
     store: Arc<ArtifactStore>,
     mirrors: Arc<Mirrors>,
+    access: Accesses,
+    proofs: Proofs,
     seen: Mutex<HashMap<(String, String), Input>>,
 }
 
@@ -54,7 +57,8 @@ impl GitRepositoryController {
     /// A controller that keeps its mirrors below the data directory.
     pub fn new(context: Context, store: Arc<ArtifactStore>) -> std::io::Result<Self> {
         let mirrors = Mirrors::open(&context.config.git, &context.config.data_dir.join("git"))?;
-        Ok(Self { context, store, mirrors: Arc::new(mirrors), seen: Mutex::default() })
+        let (access, proofs, seen) = (Accesses::default(), Proofs::default(), Mutex::default());
+        Ok(Self { context, store, mirrors: Arc::new(mirrors), access, proofs, seen })
     }
 
     /// Objects whose remote moved, as another object's poll found, whose Secret changed, or that
@@ -83,7 +87,7 @@ impl GitRepositoryController {
             let affected = cache.all().into_iter().filter(|object| {
                 change.kind == ReferenceKind::Secret
                     && object.namespace().as_ref() == Some(&change.namespace)
-                    && object.spec.secret_ref.as_ref().is_some_and(|secret| secret.name == change.name)
+                    && secrets_of(&object.spec).any(|name| name == change.name)
             });
             stream::iter(affected.map(|object| object_ref(object.as_ref())).collect::<Vec<_>>())
         });
@@ -95,25 +99,27 @@ impl GitRepositoryController {
         status.artifact =
             lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
         let spec = &object.spec;
-        check_provider(spec)?;
         let wanted = wanted(spec)?;
         let timeout = spec.timeout.map_or(DEFAULT_TIMEOUT, crate::api::meta::Duration::to_std);
         let paths = sparse_paths(spec)?;
-        let remote = self.remote(object).await?;
+        let access = self.access.of(&self.context, object, timeout).await?;
         let included = include::resolve(&self.context.caches.git_repositories, object)?;
         let user = user(object);
-        let mirror = self.mirrors.assign(&user, &remote).map_err(|error| git_failure(&error, &spec.url))?;
+        let mirror = self.mirrors.assign(&user, &access.remote).map_err(|error| git_failure(&error, &spec.url))?;
         if !spec.recurse_submodules {
             self.mirrors.keep_submodules(&user, &BTreeSet::new());
         }
-        let target = self.target(object, &mirror, &wanted, timeout).await?;
+        let target = self.target(object, &mirror, &wanted, timeout).await;
+        let target = target.inspect_err(|failure| self.access.refused(&access, failure))?;
+        let origin = (mirror.as_ref(), &target);
+        self.proofs.verify(&self.context, object, status, origin, timeout).await?;
         let revision = target.revision();
         let current = status.artifact.as_ref().filter(|artifact| artifact.revision == revision);
         if current.is_some() && is_as_wanted(status, spec) && include::is_current(status, &spec.include, &included) {
             return Ok(stored(&revision, None));
         }
         let selection = Selection { paths: &paths, submodules: spec.recurse_submodules };
-        let export = self.mirrors.checkout(&user, (&remote, &mirror), &target, selection, timeout).await;
+        let export = self.mirrors.checkout(&user, (&access.remote, &mirror), &target, selection, timeout).await;
         let export = export.map_err(|error| git_failure(&error, &spec.url))?;
         include::copy(&self.store, &spec.include, &included, export.path()).await?;
         let rules = ignore_rules(export.path(), spec.ignore.as_deref()).await?;
@@ -131,25 +137,6 @@ impl GitRepositoryController {
         status.observed_include.clone_from(&spec.include);
         status.observed_sparse_checkout.clone_from(&spec.sparse_checkout);
         Ok(stored(&revision, Some(&export.subject)))
-    }
-
-    /// The remote of an object, with the credentials that its Secret gives.
-    async fn remote(&self, object: &GitRepository) -> Result<Remote, Failure> {
-        let spec = &object.spec;
-        let invalid = |message: String| Failure::terminal(condition::FETCH_FAILED, reason::URL_INVALID, message);
-        let (_, transport) = parse_url(&spec.url).map_err(|error| invalid(error.to_string()))?;
-        let credential = match &spec.secret_ref {
-            None => Credential::default(),
-            Some(secret) => {
-                let namespace = object.namespace().unwrap_or_default();
-                let data = lifecycle::secret_data(&self.context, &namespace, &secret.name).await?;
-                Credential::from_secret(transport, &data).map_err(|error| {
-                    let message = format!("failed to configure authentication options: {error}");
-                    Failure::transient(condition::FETCH_FAILED, reason::AUTHENTICATION_FAILED, message)
-                })?
-            }
-        };
-        Remote::new(&spec.url, credential).map_err(|error| invalid(error.to_string()))
     }
 
     /// The commit to store: no poll for one that is named by its hash.
@@ -194,6 +181,7 @@ impl GitRepositoryController {
 
     fn forget(&self, object: &GitRepository) {
         self.mirrors.release(&user(object));
+        self.proofs.forget(object);
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&namespaced_name(object));
     }
 }
@@ -217,19 +205,18 @@ impl Reconciler for GitRepositoryController {
     }
 }
 
+/// The Secrets that a spec refers to.
+fn secrets_of(spec: &GitRepositorySpec) -> impl Iterator<Item = &str> {
+    let keys = spec.verify.as_ref().map(|verification| &verification.secret_ref);
+    [spec.secret_ref.as_ref(), spec.proxy_secret_ref.as_ref(), keys]
+        .into_iter()
+        .flatten()
+        .map(|reference| reference.name.as_str())
+}
+
 fn user(object: &GitRepository) -> String {
     let (namespace, name) = namespaced_name(object);
     format!("{namespace}/{name}")
-}
-
-fn check_provider(spec: &GitRepositorySpec) -> Result<(), Failure> {
-    match spec.provider {
-        None | Some(GitProvider::Generic) => Ok(()),
-        Some(other) => {
-            let message = format!("the provider '{other}' is not acted on yet; use a secretRef");
-            Err(Failure::terminal(condition::FETCH_FAILED, reason::INVALID_PROVIDER_CONFIGURATION, message))
-        }
-    }
 }
 
 fn wanted(spec: &GitRepositorySpec) -> Result<Wanted, Failure> {

@@ -24,7 +24,7 @@ pub struct Stored {
 /// A pass that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The condition that is True because of it.
+    /// The condition that is True because of it; `SourceVerified` is False.
     pub condition: &'static str,
     /// Its reason, and that of `Ready`.
     pub reason: &'static str,
@@ -96,18 +96,37 @@ const FAILURES: &[&str] = &[
     condition::BUILD_FAILED,
     condition::STORAGE_OPERATION_FAILED,
     condition::INCLUDE_UNAVAILABLE,
+    condition::SOURCE_VERIFIED,
 ];
+
+/// How a condition tells of a failure: by being True, but for the one about signatures.
+fn truth_of(failure: &str) -> Truth {
+    if failure == condition::SOURCE_VERIFIED { Truth::False } else { Truth::True }
+}
+
+fn tells(conditions: &[Condition], failure: &str) -> bool {
+    conditions::get(conditions, failure).is_some_and(|found| found.status == truth_of(failure).as_str())
+}
 
 /// Whether the conditions tell of a failure.
 pub fn has_failed(conditions: &[Condition]) -> bool {
-    FAILURES.iter().any(|failure| conditions::is_true(conditions, failure))
+    FAILURES.iter().any(|failure| tells(conditions, failure))
 }
 
 /// Whether the conditions tell of just this failure already.
 pub fn is_known(conditions: &[Condition], failure: &Failure) -> bool {
-    conditions::get(conditions, failure.condition).is_some_and(|known| {
-        known.status == "True" && known.reason == failure.reason && known.message == failure.message
-    })
+    tells(conditions, failure.condition)
+        && conditions::get(conditions, failure.condition)
+            .is_some_and(|known| known.reason == failure.reason && known.message == failure.message)
+}
+
+/// Removes the conditions that tell of these failures.
+fn clear(conditions: &mut Vec<Condition>, failures: impl Fn(&str) -> bool) {
+    for failure in FAILURES.iter().filter(|failure| failures(failure)) {
+        if tells(conditions, failure) {
+            conditions::remove(conditions, failure);
+        }
+    }
 }
 
 /// Writes what a pass came to into the status.
@@ -121,9 +140,8 @@ pub fn record(
     let Common { conditions, observed_generation, .. } = status.common();
     match outcome {
         Ok(stored) => {
-            for stale in
-                FAILURES.iter().chain(&[condition::RECONCILING, condition::STALLED, condition::ARTIFACT_OUTDATED])
-            {
+            clear(conditions, |_| true);
+            for stale in [condition::RECONCILING, condition::STALLED, condition::ARTIFACT_OUTDATED] {
                 conditions::remove(conditions, stale);
             }
             for type_ in [condition::READY, condition::ARTIFACT_IN_STORAGE] {
@@ -132,11 +150,9 @@ pub fn record(
             *observed_generation = generation;
         }
         Err(failure) => {
-            for other in FAILURES.iter().filter(|other| **other != failure.condition) {
-                conditions::remove(conditions, other);
-            }
+            clear(conditions, |other| other != failure.condition);
             let Failure { condition: type_, reason, message, terminal } = failure;
-            conditions::set(conditions, type_, Truth::True, reason, message, generation, now);
+            conditions::set(conditions, type_, truth_of(type_), reason, message, generation, now);
             conditions::set(conditions, condition::READY, Truth::False, reason, message, generation, now);
             if !has_artifact {
                 conditions::remove(conditions, condition::ARTIFACT_IN_STORAGE);
@@ -198,6 +214,29 @@ mod tests {
         assert_eq!(truth(&status, "Stalled"), Some(("True", "URLInvalid")));
         assert_eq!(truth(&status, "Reconciling"), None);
         assert_eq!(status.observed_generation, Some(3));
+    }
+
+    #[test]
+    fn a_bad_signature_is_told_by_a_condition_that_is_false() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut status = GitRepositoryStatus::default();
+        let verified = |status: &mut GitRepositoryStatus| {
+            conditions::set(&mut status.conditions, "SourceVerified", Truth::True, "Succeeded", "by a", Some(1), now);
+        };
+        verified(&mut status);
+        record(&mut status, &Ok(stored()), Some(1), now);
+        assert_eq!(truth(&status, "SourceVerified"), Some(("True", "Succeeded")), "a good one stays");
+        let failure = Failure::transient(condition::SOURCE_VERIFIED, "InvalidCommitSignature", "no");
+        record(&mut status, &Err(failure.clone()), Some(1), now);
+        assert_eq!(truth(&status, "SourceVerified"), Some(("False", "InvalidCommitSignature")));
+        assert_eq!(truth(&status, "Ready"), Some(("False", "InvalidCommitSignature")));
+        assert!(is_known(&status.conditions, &failure) && has_failed(&status.conditions));
+        let failure = Failure::transient(condition::FETCH_FAILED, "GitOperationFailed", "gone");
+        record(&mut status, &Err(failure.clone()), Some(1), now);
+        assert_eq!(truth(&status, "SourceVerified"), None, "not known any more");
+        verified(&mut status);
+        record(&mut status, &Err(failure), Some(1), now);
+        assert_eq!(truth(&status, "SourceVerified"), Some(("True", "Succeeded")), "of the artifact that is kept");
     }
 
     #[test]

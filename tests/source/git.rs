@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use fairlead::api::source::v1::{Bucket, GitRepository};
-use fairlead_testbench::{Behaviour, GitServer, KeyKind, SshKey, wait_for};
+use fairlead::api::source::v1::{Bucket, GitRepository, HelmRepository};
+use fairlead_testbench::{Behaviour, ChartServer, GitServer, KeyKind, SshKey, fixture_chart, wait_for};
 use serde_json::json;
 
 use crate::scene::{PATIENCE, Scene};
@@ -280,17 +280,15 @@ async fn suspension_requests_and_deletion_are_heeded() {
 
 #[tokio::test]
 async fn what_is_not_acted_on_is_said_once() {
-    let git = GitServer::start();
-    let charts = git.repository("charts");
-    charts.commit("One", &[("a", Some("1"))]);
+    let charts = ChartServer::start();
+    charts.publish(&fixture_chart("nodejs"), "1.0.0");
     let scene = Scene::start("later").await;
-    let spec =
-        json!({"url": git.url(&charts), "interval": "1m", "ref": {"branch": "main"}, "proxySecretRef": {"name": "p"}});
-    scene.apply("GitRepository", "c", &spec);
-    let seen = scene.ready::<GitRepository>("c").await;
+    let spec = json!({"url": charts.url(), "interval": "1m", "accessFrom": {"namespaceSelectors": []}});
+    scene.apply("HelmRepository", "h", &spec);
+    let seen = scene.ready::<HelmRepository>("h").await;
     let (status, reason, message) = seen.condition("FieldsNotActedOn").unwrap();
     assert_eq!((status, reason), ("True", "NotActedOn"));
-    assert!(message.contains("spec.proxySecretRef"), "{message}");
+    assert!(message.contains("spec.accessFrom"), "{message}");
     scene.apply("Bucket", "b", &json!({"bucketName": "x", "endpoint": "127.0.0.1", "interval": "1m"}));
     scene.failed::<Bucket>("b", "Stalled", "not acted on yet").await;
 }

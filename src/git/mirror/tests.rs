@@ -51,7 +51,7 @@ impl Origin {
 
 fn main_of(refs: &Refs) -> Target {
     let commit = refs.commit("refs/heads/main").unwrap().to_owned();
-    Target { commit, reference: Some("refs/heads/main".into()), full: false }
+    Target { commit, reference: Some("refs/heads/main".into()), full: false, tag: None }
 }
 
 async fn text(mirror: &Mirror, file: &str) -> String {
@@ -132,7 +132,7 @@ async fn locks_and_damage_heal() {
 async fn a_commit_that_is_not_there_says_so() {
     let (origin, root) = (Origin::new(), tempfile::tempdir().unwrap());
     let mirror = origin.mirror(root.path());
-    let target = Target { commit: "1".repeat(40), reference: None, full: false };
+    let target = Target { commit: "1".repeat(40), reference: None, full: false, tag: None };
     let error = mirror.export(&target, Selection::default(), LONG).await.map(|_| ()).unwrap_err();
     assert_eq!(error.cause, Cause::RefMissing, "{error}");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::daemon::Scratch;
 use crate::http_server::{Auth, Behaviour, Control, HttpServer};
-use crate::pki::Authority;
+use crate::pki::{Authority, Identity};
 
 mod http;
 mod repository;
@@ -18,6 +18,7 @@ pub use ssh::{KeyKind, SshKey};
 pub struct GitServerBuilder {
     auth: Auth,
     tls: bool,
+    client_certificates: bool,
     authorized: Vec<String>,
     host_key: Option<KeyKind>,
 }
@@ -54,6 +55,13 @@ impl GitServerBuilder {
         self
     }
 
+    /// As [`GitServerBuilder::tls`], to clients with a certificate of that authority only.
+    #[must_use]
+    pub fn client_certificates(mut self) -> Self {
+        self.client_certificates = true;
+        self.tls()
+    }
+
     /// Serves SSH, to the holder of this key (and of those added before).
     #[must_use]
     pub fn ssh(mut self, key: &SshKey) -> Self {
@@ -78,7 +86,11 @@ impl GitServerBuilder {
         std::fs::create_dir_all(&root).expect("make a folder");
         let control = Arc::new(Control::default());
         let authority = self.tls.then(Authority::new);
-        let http = HttpServer::start(http::router(&root), self.auth, authority.as_ref(), Arc::clone(&control));
+        let (router, clients, noted) = (http::router(&root), self.client_certificates, Arc::clone(&control));
+        let http = match &authority {
+            Some(authority) if clients => HttpServer::start_mutual(router, self.auth, authority, noted),
+            authority => HttpServer::start(router, self.auth, authority.as_ref(), noted),
+        };
         let host_key = self.host_key.unwrap_or(KeyKind::Ed25519);
         let ssh = (!self.authorized.is_empty())
             .then(|| ssh::SshServer::start(&root, &self.authorized, host_key, Arc::clone(&control)));
@@ -113,6 +125,11 @@ impl GitServer {
         format!("{}/{}.git", self.http.url(), repository.name())
     }
 
+    /// The address below which all repositories are.
+    pub fn base(&self) -> &str {
+        self.http.url()
+    }
+
     /// A repository's SSH address.
     ///
     /// # Panics
@@ -143,6 +160,29 @@ impl GitServer {
     /// When TLS was not asked for.
     pub fn authority(&self) -> String {
         self.authority.as_ref().expect("built with tls()").certificate()
+    }
+
+    /// A certificate and its key for a client of the HTTPS server.
+    ///
+    /// # Panics
+    /// When TLS was not asked for.
+    pub fn client_identity(&self) -> Identity {
+        self.authority.as_ref().expect("built with tls()").client()
+    }
+
+    /// What HTTP clients must send from now on.
+    pub fn ask_for(&self, auth: Auth) {
+        self.control.ask_for(auth);
+    }
+
+    /// Sends HTTP clients to another server from now on.
+    pub fn redirect_to(&self, other: &Self) {
+        self.control.redirect("/", format!("{}/", other.http.url()));
+    }
+
+    /// Sends HTTP clients of a repository's old name to the new one from now on.
+    pub fn redirect_from(&self, old_name: &str, repository: &Repository) {
+        self.control.redirect(&format!("/{old_name}.git/"), format!("{}/", self.url(repository)));
     }
 
     /// Serves, refuses or hangs from now on.

@@ -76,6 +76,8 @@ pub struct Control {
     count: AtomicU64,
     requests: Mutex<Vec<String>>,
     credentials: AtomicBool,
+    redirect: Mutex<Option<(String, String)>>,
+    auth: Mutex<Auth>,
 }
 
 impl Control {
@@ -108,6 +110,28 @@ impl Control {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Sends requests for paths that begin with `prefix` to where `place` stands in its stead.
+    pub fn redirect(&self, prefix: &str, place: String) {
+        *self.redirect.lock().unwrap_or_else(PoisonError::into_inner) = Some((prefix.to_owned(), place));
+    }
+
+    /// Changes what clients must send.
+    pub fn ask_for(&self, auth: Auth) {
+        *self.auth.lock().unwrap_or_else(PoisonError::into_inner) = auth;
+    }
+
+    fn wanted(&self) -> Option<String> {
+        self.auth.lock().unwrap_or_else(PoisonError::into_inner).header()
+    }
+
+    fn elsewhere(&self, uri: &axum::http::Uri) -> Option<Response> {
+        let (prefix, place) = self.redirect.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let rest = uri.path_and_query()?.as_str().strip_prefix(&prefix)?;
+        let place = format!("{place}{rest}");
+        let place = HeaderValue::from_str(&place).ok()?;
+        Some((StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, place)]).into_response())
+    }
+
     /// Whether any request came with credentials, wanted or not.
     pub fn saw_credentials(&self) -> bool {
         self.credentials.load(Ordering::SeqCst)
@@ -124,11 +148,6 @@ impl Control {
 pub struct HttpServer {
     url: String,
     task: JoinHandle<()>,
-}
-
-struct Gate {
-    control: Arc<Control>,
-    auth: Auth,
 }
 
 impl HttpServer {
@@ -150,8 +169,8 @@ impl HttpServer {
 
     fn listen(router: Router, auth: Auth, tls: Option<ServerConfig>, control: Arc<Control>) -> Self {
         let port = free_port();
-        let gate = Arc::new(Gate { control, auth });
-        let router = router.layer(middleware::from_fn_with_state(gate, pass));
+        control.ask_for(auth);
+        let router = router.layer(middleware::from_fn_with_state(control, pass));
         let runtime = crate::runtime::handle();
         let _context = runtime.enter();
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("bind a free port");
@@ -182,18 +201,21 @@ async fn serve<L: Listener<Addr: std::fmt::Debug>>(listener: L, router: Router) 
     }
 }
 
-async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    gate.control.note(format!("{} {}", request.method(), request.uri()));
+async fn pass(State(control): State<Arc<Control>>, request: Request, next: Next) -> Response {
+    control.note(format!("{} {}", request.method(), request.uri()));
     if request.headers().contains_key(header::AUTHORIZATION) {
-        gate.control.credentials.store(true, Ordering::SeqCst);
+        control.credentials.store(true, Ordering::SeqCst);
     }
-    match gate.control.behaviour() {
+    match control.behaviour() {
         Behaviour::Serve => {}
         Behaviour::Refuse => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Behaviour::Hang => std::future::pending().await,
     }
+    if let Some(elsewhere) = control.elsewhere(request.uri()) {
+        return elsewhere;
+    }
     let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match gate.auth.header() {
+    match control.wanted() {
         Some(wanted) if sent != Some(&wanted) => unauthorized(),
         _ => next.run(request).await,
     }

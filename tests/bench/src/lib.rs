@@ -79,13 +79,16 @@ pub mod control_plane;
 pub mod daemon;
 mod failure;
 pub mod git_server;
+pub mod github_api;
 pub mod http_server;
 pub mod objects;
 pub mod operator;
 pub mod pki;
 pub mod ports;
+pub mod proxy;
 pub mod registry;
 pub mod runtime;
+pub mod signing;
 pub mod tools;
 pub mod wait;
 

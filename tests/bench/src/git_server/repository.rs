@@ -1,8 +1,11 @@
 //! A repository that tests write to.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::signing::Signer;
 use crate::tools::{git, run};
 
 /// A bare repository with a work tree beside it through which it is written.
@@ -107,6 +110,77 @@ impl Repository {
         // Where git looks, the link must be a folder of its own, or the next `git add` undoes it.
         std::fs::create_dir_all(self.work.join(path)).expect("make a folder");
         self.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},{path}")]);
+    }
+
+    /// Makes a long history on `main`: commits that each put another incompressible text of this size into `file`.
+    /// Gives the last hash.
+    ///
+    /// # Panics
+    /// When git refuses.
+    pub fn history(&self, commits: usize, size: usize) -> String {
+        let stream = self.work.with_extension("history");
+        let mut out = std::io::BufWriter::new(File::create(&stream).expect("make a file"));
+        let mut noise = 1_u64;
+        for number in 0..commits {
+            let text: String = std::iter::repeat_with(|| {
+                noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                format!("{noise:016x}")
+            })
+            .take(size / 16)
+            .collect();
+            let message = format!("commit {number}");
+            let who = "committer bench <bench@example.org> 1700000000 +0000";
+            let head = format!("commit refs/heads/main\n{who}\ndata {}\n{message}\n", message.len());
+            write!(out, "{head}M 644 inline file\ndata {}\n{text}\n", text.len()).expect("write a file");
+        }
+        out.into_inner().expect("write a file");
+        let import = File::open(&stream).expect("read a file");
+        run(command().arg("-C").arg(&self.work).args(["fast-import", "--quiet", "--force"]).stdin(import));
+        self.git(&["reset", "--quiet", "--hard", "refs/heads/main"]);
+        self.push(&["--force", "main"]);
+        self.head("main")
+    }
+
+    /// Signs the last commit of `main`, replacing it: a force push. Gives the new hash.
+    ///
+    /// # Panics
+    /// When git refuses.
+    pub fn sign_head(&self, signer: &impl Signer) -> String {
+        let commit = self.git(&["cat-file", "commit", "refs/heads/main"]);
+        let (head, message) = commit.split_once("\n\n").expect("a commit has a message");
+        let signature = signer.sign(commit.as_bytes()).trim_end().replace('\n', "\n ");
+        let signed = self.store("commit", &format!("{head}\ngpgsig {signature}\n\n{message}"));
+        self.git(&["update-ref", "refs/heads/main", &signed]);
+        self.push(&["--force", "main"]);
+        signed
+    }
+
+    /// Tags the head of `main` with a signed tag object.
+    ///
+    /// # Panics
+    /// When git refuses.
+    pub fn signed_tag(&self, name: &str, signer: &impl Signer) {
+        let commit = self.head("main");
+        let tagger = "tagger bench <bench@example.org> 1700000000 +0000";
+        let payload = format!("object {commit}\ntype commit\ntag {name}\n{tagger}\n\nA release.\n");
+        let tag = self.store("tag", &format!("{payload}{}", signer.sign(payload.as_bytes())));
+        self.force_tag(name, &tag);
+    }
+
+    /// Makes a tag lead to any object, whatever it was before.
+    ///
+    /// # Panics
+    /// When git refuses.
+    pub fn force_tag(&self, name: &str, object: &str) {
+        let reference = format!("refs/tags/{name}");
+        self.git(&["update-ref", &reference, object]);
+        self.push(&["--force", &reference]);
+    }
+
+    fn store(&self, kind: &str, text: &str) -> String {
+        let file = self.work.with_extension(kind);
+        std::fs::write(&file, text).expect("write an object");
+        self.git(&["hash-object", "-t", kind, "-w", &file.to_string_lossy()]).trim().to_owned()
     }
 
     /// Deletes a branch on the server.

@@ -23,6 +23,8 @@ use crate::tools::{git, run};
 /// A kind of SSH key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
+    /// ECDSA on P-256.
+    EcdsaP256,
     /// ECDSA on P-384, as `flux bootstrap` makes them.
     EcdsaP384,
     /// Ed25519.
@@ -46,15 +48,36 @@ impl SshKey {
     /// # Panics
     /// When `ssh-keygen` is missing.
     pub fn generate(kind: KeyKind) -> Self {
+        Self::make(kind, &["-N", ""])
+    }
+
+    /// As [`SshKey::generate`], the private key in the older PEM format.
+    ///
+    /// # Panics
+    /// As [`SshKey::generate`].
+    pub fn generate_pem(kind: KeyKind) -> Self {
+        Self::make(kind, &["-m", "PEM", "-N", ""])
+    }
+
+    /// As [`SshKey::generate`], the private key encrypted with a passphrase.
+    ///
+    /// # Panics
+    /// As [`SshKey::generate`].
+    pub fn generate_encrypted(kind: KeyKind, passphrase: &str) -> Self {
+        Self::make(kind, &["-N", passphrase])
+    }
+
+    fn make(kind: KeyKind, how: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("make a temporary folder");
         let file = folder.path().join("key");
         let (name, bits) = match kind {
+            KeyKind::EcdsaP256 => ("ecdsa", "256"),
             KeyKind::EcdsaP384 => ("ecdsa", "384"),
             KeyKind::Ed25519 => ("ed25519", "256"),
             KeyKind::Rsa => ("rsa", "3072"),
         };
-        let args = ["-q", "-t", name, "-b", bits, "-N", "", "-C", "bench", "-f"];
-        run(std::process::Command::new("ssh-keygen").args(args).arg(&file));
+        let args = ["-q", "-t", name, "-b", bits, "-C", "bench", "-f"];
+        run(std::process::Command::new("ssh-keygen").args(how).args(args).arg(&file));
         let read = |path: PathBuf| std::fs::read_to_string(path).expect("read a fresh key");
         Self { private: read(file.clone()), public: read(file.with_extension("pub")).trim().to_owned() }
     }

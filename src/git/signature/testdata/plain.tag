@@ -1,0 +1,13 @@
+object 331cb893175d3d3555388f4a607eb9e2160ef995
+type commit
+tag v-plain
+tagger t <t@example.org> 1795511260 +0000
+
+Tag by plain
+-----BEGIN PGP SIGNATURE-----
+
+iIgEABYIADAWIQSEejOcNQ9VMvSVc2J0tZ/8fTJVFwUCawVT3BIccGxhaW5AZXhh
+bXBsZS5vcmcACgkQdLWf/H0yVRdrLgEAycNVgZNT4Sxehil8AnPxFdzdFDvYHH5W
+7mMMvyhbpG0BANoALthv82UWPWCwn4z9U9QvqAp9ODcGPTHTfZk2I4sI
+=hCNL
+-----END PGP SIGNATURE-----

@@ -1,0 +1,17 @@
+object c63186af47226224acb56bb968c3e8681c9626ab
+type commit
+tag v-revoked
+tagger t <t@example.org> 1795511260 +0000
+
+Tag by revoked
+-----BEGIN PGP SIGNATURE-----
+
+iQFIBAABCgAyFiEEmPyHU4reGDFaNaRE7jCtrxP8s8IFAmsFU9wUHHJldm9rZWRA
+ZXhhbXBsZS5vcmcACgkQ7jCtrxP8s8IolAf/fc1dli+fOKGyYkyhAFGGtpKZNMzE
+T+gxW3yTZAaGAUHWhUPkIjwbdGStluKYs0dw8qzhqV0UWnEwk/EQSHNmHYnYmwyq
+jhsZ8vGrdiz4g7HNv1yAIElK7/Hsfi2TGf3/qh2V+NcAY3rqEuYcqU054k0mqRA4
+cmyuMM3+FUPTuX/MUlXgo5RUUK79R73GxHeTTihTKzwouYK6dFtyGs4XlbIacH0o
+evXBOfIKZ/7RfUDWUXFCKD13/aJSHbnmMIZLMgP+ot0OnM4zblH8PLQ6ldAkx9DO
+oHSg6qXxQuZzs+XlWGLSSmpQl1qnoRSUz/sk8VsZPTaqbZC8XKqztXHegQ==
+=2y23
+-----END PGP SIGNATURE-----

@@ -1,0 +1,106 @@
+//! An HTTP proxy on loopback that can ask for credentials, and counts.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::ports::free_port;
+
+/// A running proxy: `CONNECT` tunnels, and plain requests with an absolute URL; stops when dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    targets: Arc<Mutex<Vec<String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Serves whoever asks, or those who know the user name and the password.
+    ///
+    /// # Panics
+    /// When the port cannot be bound.
+    pub fn start(login: Option<(&str, &str)>) -> Self {
+        let port = free_port();
+        let wanted = login.map(|(name, password)| format!("Basic {}", STANDARD.encode(format!("{name}:{password}"))));
+        let targets = Arc::new(Mutex::new(Vec::new()));
+        let task = crate::runtime::handle().spawn(serve(port, wanted, Arc::clone(&targets)));
+        Self { port, targets, task }
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The request line of every connection that was let through.
+    pub fn targets(&self) -> Vec<String> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(port: u16, wanted: Option<String>, targets: Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("bind a free port");
+    while let Ok((client, _)) = listener.accept().await {
+        let (wanted, targets) = (wanted.clone(), Arc::clone(&targets));
+        tokio::spawn(async move {
+            // A client that breaks off has no other way to say so.
+            let _ = converse(client, wanted.as_deref(), &targets).await;
+        });
+    }
+}
+
+async fn converse(client: TcpStream, wanted: Option<&str>, targets: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let mut client = BufReader::new(client);
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        if client.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push(line.trim().to_owned());
+    }
+    let login = head.iter().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("proxy-authorization").then(|| value.to_owned())
+    });
+    if wanted.is_some() && login.as_deref() != wanted {
+        let answer = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"bench\"\r\n\
+                      Content-Length: 0\r\nConnection: close\r\n\r\n";
+        return client.write_all(answer.as_bytes()).await;
+    }
+    let target = head.first().cloned().unwrap_or_default();
+    targets.lock().unwrap_or_else(PoisonError::into_inner).push(target.clone());
+    let mut parts = target.split(' ');
+    let (method, url) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    if method == "CONNECT" {
+        let mut server = TcpStream::connect(url).await?;
+        client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+        copy_bidirectional(&mut client, &mut server).await?;
+        return Ok(());
+    }
+    let host = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let mut server = TcpStream::connect(host).await?;
+    // One request a connection: the next one may be for another server.
+    head.retain(|line| {
+        let name = line.to_ascii_lowercase();
+        !name.starts_with("proxy-") && !name.starts_with("connection:")
+    });
+    head.push("Connection: close".to_owned());
+    server.write_all(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes()).await?;
+    copy_bidirectional(&mut client, &mut server).await?;
+    Ok(())
+}
