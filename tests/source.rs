@@ -15,5 +15,7 @@ mod git_life;
 mod git_verify;
 #[path = "source/registry.rs"]
 mod registry;
+#[path = "source/registry_charts.rs"]
+mod registry_charts;
 #[path = "source/scene.rs"]
 mod scene;

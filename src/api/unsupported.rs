@@ -69,10 +69,10 @@ pub fn helm_repository(spec: &HelmRepositorySpec) -> Vec<&'static str> {
         interval: _,
         timeout: _,
         suspend: _,
-        // Only for registries, which the controller refuses with a reason of its own.
         r#type: _,
-        provider: _,
         insecure: _,
+        // Refused by the controller of charts, with a reason of its own.
+        provider: _,
         // Not yet; nor in Flux.
         access_from,
     } = spec;

@@ -1,4 +1,7 @@
-//! `HelmChart`: the chart of a git tree or of a Helm repository's index, packaged as an artifact.
+//! `HelmChart`: the chart of a git tree, of a Helm repository's index or of a registry, packaged as
+//! an artifact.
+
+pub(super) mod registry;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -23,6 +26,7 @@ use crate::api::source::v1::{
     ChartSourceKind, HelmChart, HelmChartStatus, HelmRepository, HelmRepositoryType, ReconcileStrategy,
 };
 use crate::api::unsupported;
+use crate::controller::references::ReferenceKind;
 use crate::controller::wake::stream_of;
 use crate::controller::{Context, Reconciler, Requeue, conditions};
 use crate::git::reference::commit_of_revision;
@@ -44,12 +48,14 @@ pub struct HelmChartController {
 enum From {
     Git(Artifact),
     Repository(Arc<HelmRepository>, Artifact),
+    Registry(Arc<HelmRepository>),
 }
 
 impl From {
-    fn artifact(&self) -> &Artifact {
+    fn artifact(&self) -> Option<&Artifact> {
         match self {
-            Self::Git(artifact) | Self::Repository(_, artifact) => artifact,
+            Self::Git(artifact) | Self::Repository(_, artifact) => Some(artifact),
+            Self::Registry(_) => None,
         }
     }
 }
@@ -66,6 +72,7 @@ struct Plan {
 enum PlannedSource {
     Local { tree: PathBuf, path: PathBuf },
     Remote { url: url::Url, digest: Option<String> },
+    Registry(Box<registry::Found>),
 }
 
 impl HelmChartController {
@@ -82,11 +89,33 @@ impl HelmChartController {
         let helm = stream_of(caches.helm_repositories.changes())
             .map(|change| (ChartSourceKind::HelmRepository, change.object().namespace(), change.object().name_any()));
         let charts = caches.helm_charts.clone();
-        stream::select(git, helm)
-            .flat_map(move |(kind, namespace, name)| {
+        let changed = stream::select(git, helm).flat_map(move |(kind, namespace, name)| {
+            let affected = charts.all().into_iter().filter(|chart| {
+                let source = &chart.spec.source_ref;
+                chart.namespace() == namespace && source.name == name && source.kind == kind
+            });
+            stream::iter(affected.map(|chart| object_ref(chart.as_ref())).collect::<Vec<_>>())
+        });
+        stream::select(changed, self.secrets()).boxed()
+    }
+
+    /// Charts of registries whose login or certificates changed: their source has nothing of its own
+    /// to do about that.
+    fn secrets(&self) -> BoxStream<'static, ObjectRef<HelmChart>> {
+        let (charts, repositories) =
+            (self.context.caches.helm_charts.clone(), self.context.caches.helm_repositories.clone());
+        stream_of(self.context.references.changes())
+            .filter(|change| std::future::ready(change.kind == ReferenceKind::Secret))
+            .flat_map(move |change| {
                 let affected = charts.all().into_iter().filter(|chart| {
                     let source = &chart.spec.source_ref;
-                    chart.namespace() == namespace && source.name == name && source.kind == kind
+                    chart.namespace().as_ref() == Some(&change.namespace)
+                        && source.kind == ChartSourceKind::HelmRepository
+                        && repositories.get(&change.namespace, &source.name).is_some_and(|repository| {
+                            let refers = [&repository.spec.secret_ref, &repository.spec.cert_secret_ref];
+                            repository.spec.r#type == Some(HelmRepositoryType::Oci)
+                                && refers.into_iter().flatten().any(|secret| secret.name == change.name)
+                        })
                 });
                 stream::iter(affected.map(|chart| object_ref(chart.as_ref())).collect::<Vec<_>>())
             })
@@ -97,10 +126,11 @@ impl HelmChartController {
         status.artifact =
             lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
         let from = self.source(object)?;
-        status.observed_source_artifact_revision = Some(from.artifact().revision.clone());
+        status.observed_source_artifact_revision = from.artifact().map(|artifact| artifact.revision.clone());
         let plan = match &from {
             From::Git(artifact) => self.plan_local(object, artifact).await?,
             From::Repository(repository, artifact) => self.plan_remote(object, repository, artifact).await?,
+            From::Registry(repository) => self.plan_registry(object, repository).await?,
         };
         let current = status.artifact.as_ref().filter(|artifact| artifact.revision == plan.version);
         let same_spec = status.observed_generation == object.metadata.generation;
@@ -149,7 +179,7 @@ impl HelmChartController {
             ChartSourceKind::HelmRepository => {
                 let source = self.context.caches.helm_repositories.get(&namespace, name).ok_or_else(missing)?;
                 if source.spec.r#type == Some(HelmRepositoryType::Oci) {
-                    return Err(not_acted_on(&format!("the HelmRepository '{name}' is of the type 'oci', which is")));
+                    return Ok(From::Registry(source));
                 }
                 let artifact = source.status.as_ref().and_then(|status| status.artifact.clone()).ok_or_else(without)?;
                 Ok(From::Repository(source, artifact))
@@ -187,16 +217,15 @@ impl HelmChartController {
         };
         let entry = index.find(&object.spec.chart, range).map_err(|error| wrong(&error))?;
         let url = entry.url(&helm_repository::parse_url(&repository.spec)?).map_err(|error| wrong(&error))?;
-        let mut packaging = packaging_of(object);
-        if !packaging.values_files.is_empty() {
-            packaging.version_metadata = object.metadata.generation.map(|generation| generation.to_string());
-        }
-        let metadata = Metadata { name: entry.name.clone(), version: entry.version.clone() };
-        let version =
-            metadata.version_with(packaging.version_metadata.as_deref()).map_err(|error| chart_failure(&error))?;
-        let packaged = !packaging.values_files.is_empty();
         let source = PlannedSource::Remote { url, digest: entry.digest.clone() };
-        Ok(Plan { name: metadata.name, version, packaged, packaging, source })
+        planned(object, Metadata { name: entry.name.clone(), version: entry.version.clone() }, source)
+    }
+
+    async fn plan_registry(&self, object: &HelmChart, repository: &HelmRepository) -> Result<Plan, Failure> {
+        let range = object.spec.version.as_deref().filter(|range| !range.is_empty()).unwrap_or("*");
+        let found = registry::find(&self.context, repository, &object.spec.chart, range).await?;
+        let metadata = Metadata { name: found.name.clone(), version: found.version.clone() };
+        planned(object, metadata, PlannedSource::Registry(Box::new(found)))
     }
 
     async fn package(&self, plan: Plan, from: &From) -> Result<Package, Failure> {
@@ -211,8 +240,18 @@ impl HelmChartController {
                 blocking(move || {
                     check_digest(&bytes, digest.as_deref())?;
                     let package = chart::package_remote(bytes, &packaging)?;
-                    check_identity(&package, &name, &version)?;
+                    check_identity(&package, &name, &version, "the index")?;
                     // As the index spells it, or the next pass would take it for another one.
+                    Ok(Package { version, ..package })
+                })
+                .await
+            }
+            (PlannedSource::Registry(found), _) => {
+                let bytes = found.download().await?;
+                let (name, version, packaging) = (plan.name, plan.version, plan.packaging);
+                blocking(move || {
+                    let package = chart::package_remote(bytes, &packaging)?;
+                    check_identity(&package, &name, &version, "its tag")?;
                     Ok(Package { version, ..package })
                 })
                 .await
@@ -221,7 +260,7 @@ impl HelmChartController {
                 let packaging = plan.packaging;
                 blocking(move || chart::package_local(&tree, &path, &packaging)).await
             }
-            (PlannedSource::Remote { .. }, From::Git(_)) => {
+            (PlannedSource::Remote { .. }, From::Git(_) | From::Registry(_)) => {
                 unreachable!("a plan for a download is made from a repository")
             }
         }
@@ -295,6 +334,19 @@ fn local_packaging(object: &HelmChart, revision: &str) -> Packaging {
     packaging
 }
 
+/// A chart that is to be downloaded. With values files of its own, its version tells the object's
+/// generation.
+fn planned(object: &HelmChart, metadata: Metadata, source: PlannedSource) -> Result<Plan, Failure> {
+    let mut packaging = packaging_of(object);
+    if !packaging.values_files.is_empty() {
+        packaging.version_metadata = object.metadata.generation.map(|generation| generation.to_string());
+    }
+    let version =
+        metadata.version_with(packaging.version_metadata.as_deref()).map_err(|error| chart_failure(&error))?;
+    let packaged = !packaging.values_files.is_empty();
+    Ok(Plan { name: metadata.name, version, packaged, packaging, source })
+}
+
 fn check_digest(bytes: &[u8], expected: Option<&str>) -> Result<(), ChartError> {
     let Some(expected) = expected.map(|digest| digest.trim_start_matches("sha256:")).filter(|d| !d.is_empty()) else {
         return Ok(());
@@ -307,14 +359,15 @@ fn check_digest(bytes: &[u8], expected: Option<&str>) -> Result<(), ChartError> 
     Err(ChartError::new(ChartFault::Pull, message))
 }
 
-fn check_identity(package: &Package, name: &str, version: &str) -> Result<(), ChartError> {
+fn check_identity(package: &Package, name: &str, version: &str, promised_by: &str) -> Result<(), ChartError> {
     let without_v = |version: &str| version.trim_start_matches('v').to_owned();
     if package.name == name && without_v(&package.version) == without_v(version) {
         return Ok(());
     }
     let Package { name: actual_name, version: actual_version, .. } = package;
-    let message =
-        format!("the downloaded package is '{actual_name}' {actual_version}, the index promises '{name}' {version}");
+    let message = format!(
+        "the downloaded package is '{actual_name}' {actual_version}, {promised_by} promises '{name}' {version}"
+    );
     Err(ChartError::new(ChartFault::Pull, message))
 }
 
@@ -400,8 +453,8 @@ mod tests {
             packaged: false,
             values_files: Vec::new(),
         };
-        check_identity(&package, "nginx", "v1.0.0").unwrap();
-        check_identity(&package, "nginx", "1.0.1").unwrap_err();
-        check_identity(&package, "other", "1.0.0").unwrap_err();
+        check_identity(&package, "nginx", "v1.0.0", "the index").unwrap();
+        check_identity(&package, "nginx", "1.0.1", "the index").unwrap_err();
+        check_identity(&package, "other", "1.0.0", "the index").unwrap_err();
     }
 }

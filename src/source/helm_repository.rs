@@ -1,4 +1,5 @@
-//! `HelmRepository` of the type `default`: fetches the index and stores it as an artifact.
+//! `HelmRepository`: fetches the index and stores it as an artifact. One of the type `oci` has none:
+//! it only tells charts where their registry is.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,25 +7,27 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use url::Url;
 
 use super::digest;
 use super::download::{Access, Download, DownloadError, Downloader, Validators};
+use super::helm_chart::registry;
 use super::index;
 use super::lifecycle::{self, Stage, object_ref};
-use super::outcome::{Failure, Stored};
+use super::outcome::{Failure, Stored, is_known, record};
 use super::store::ArtifactStore;
 use crate::api::condition::{self, reason};
 use crate::api::source::v1::{HelmRepository, HelmRepositorySpec, HelmRepositoryStatus, HelmRepositoryType};
 use crate::api::unsupported;
 use crate::controller::references::ReferenceKind;
 use crate::controller::wake::stream_of;
-use crate::controller::{Context, Reconciler, Requeue, conditions, namespaced_name};
+use crate::controller::{Context, Reconciler, Requeue, namespaced_name};
 
 /// Limit for one download of a repository that names none.
-const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often a repository that names no interval is looked at.
 const DEFAULT_INTERVAL: Duration = Duration::from_mins(1);
@@ -96,12 +99,6 @@ impl HelmRepositoryController {
     }
 
     async fn work(&self, object: &HelmRepository, status: &mut HelmRepositoryStatus) -> Result<Stored, Failure> {
-        if object.spec.r#type == Some(HelmRepositoryType::Oci) {
-            status.artifact = None;
-            status.url = None;
-            let message = "repositories of the type 'oci' are not acted on yet";
-            return Err(Failure::terminal(condition::FETCH_FAILED, conditions::NOT_ACTED_ON, message));
-        }
         status.artifact =
             lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
         let url = parse_url(&object.spec)?;
@@ -130,6 +127,37 @@ impl HelmRepositoryController {
         Ok(stored(object, status))
     }
 
+    /// Leaves nothing on a repository that is a registry, as Flux does, but what is wrong with it.
+    async fn settle(&self, object: Arc<HelmRepository>) -> Result<Requeue, kube::Error> {
+        let deleted = object.metadata.deletion_timestamp.is_some();
+        if object.spec.suspend && !deleted {
+            return Ok(Requeue::OnChange);
+        }
+        self.forget(&object);
+        if !object.finalizers().is_empty() {
+            let owner = lifecycle::owner_of(object.as_ref());
+            if let Err(error) = self.store.remove(&owner).await {
+                tracing::warn!(namespace = owner.namespace, name = owner.name, %error, "cannot remove artifacts");
+                return Ok(Requeue::Backoff { max: DEFAULT_INTERVAL });
+            }
+            self.context.remove_finalizer(object.as_ref()).await?;
+        }
+        if deleted {
+            return Ok(Requeue::OnChange);
+        }
+        let mut status = HelmRepositoryStatus::default();
+        if let Err(failure) = registry::parse_url(&object) {
+            let before = object.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+            status.conditions.clone_from(&before);
+            if !is_known(&before, &failure) {
+                self.context.reporter.warning(object.as_ref(), failure.reason, &failure.message, &[]);
+            }
+            record(&mut status, &Err(failure), object.metadata.generation, Timestamp::now());
+        }
+        self.context.put_status(object.as_ref(), status).await?;
+        Ok(Requeue::OnChange)
+    }
+
     fn validators_of(&self, name: &(String, String), revision: &str) -> Option<Validators> {
         let validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
         validators.get(name).filter(|(known, _)| known == revision).map(|(_, validators)| validators.clone())
@@ -149,6 +177,9 @@ impl Reconciler for HelmRepositoryController {
     type Object = HelmRepository;
 
     async fn reconcile(&self, object: Arc<HelmRepository>) -> Result<Requeue, kube::Error> {
+        if object.spec.r#type == Some(HelmRepositoryType::Oci) {
+            return self.settle(object).await;
+        }
         let gone = Arc::clone(&object);
         let suspended = object.spec.suspend;
         let stage = lifecycle::begin(&self.context, &self.store, object, suspended, || self.forget(&gone)).await?;

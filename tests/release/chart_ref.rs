@@ -1,7 +1,8 @@
-//! Charts that `spec.chartRef` refers to, with a status that somebody else writes.
+//! Charts that `spec.chartRef` refers to, with a status that somebody else writes or that we write, and charts of
+//! registries.
 
 use fairlead::source::digest::sha256;
-use fairlead_testbench::{Helm, fixture_chart, package};
+use fairlead_testbench::{Helm, OciRegistry, fixture_chart, package};
 use serde_json::{Value, json};
 
 use crate::world::{World, message, reason};
@@ -164,4 +165,47 @@ async fn a_helm_chart_that_somebody_made_is_followed() {
     world.delete("helmrelease", "ui");
     world.gone("helmrelease", "ui").await;
     assert!(world.get("helmchart", "ui").is_some(), "it belongs to somebody else");
+}
+
+#[tokio::test]
+async fn a_chart_that_helm_pushes_to_a_registry_is_released_and_its_versions_followed() {
+    let world = World::new("registry").await;
+    let registry = OciRegistry::start().await;
+    registry.push_chart("charts", &fixture_chart("nodejs"), "1.0.0");
+    let _operator = world.started(Helm::V4).await;
+    let spec = json!({
+        "url": registry.url("charts/nodejs"), "interval": "1s", "insecure": true, "ref": {"semver": "1.x"},
+        "layerSelector": {"mediaType": "application/vnd.cncf.helm.chart.content.v1.tar+gzip", "operation": "copy"},
+    });
+    world.apply(&json!({
+        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository", "metadata": {"name": "ui"}, "spec": spec,
+    }));
+    world.apply(&release(&world, "ui", "OCIRepository"));
+    let follows = |object: &Value, version: &str| {
+        let source = world.get("ocirepository", "ui").expect("the source");
+        let revision = source["status"]["artifact"]["revision"].as_str().unwrap_or_default().to_owned();
+        let (tag, digest) = revision.split_once('@').expect("a tag and a digest");
+        assert_eq!(tag, version);
+        let last = &object["status"]["history"][0];
+        assert_eq!(last["ociDigest"], digest);
+        assert_eq!(last["chartVersion"], format!("{version}+{}", &digest["sha256:".len()..][..12]));
+    };
+    follows(&world.ready("ui", 1).await, "1.0.0");
+    registry.push_chart("charts", &fixture_chart("nodejs"), "2.0.0");
+    registry.push_chart("charts", &fixture_chart("nodejs"), "1.1.0");
+    follows(&world.ready("ui", 2).await, "1.1.0");
+
+    // The same registry as a HelmRepository: there the version alone makes a release.
+    world.apply(&json!({
+        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmRepository", "metadata": {"name": "registry"},
+        "spec": {"url": registry.url("charts"), "type": "oci", "insecure": true},
+    }));
+    let source = json!({"kind": "HelmRepository", "name": "registry"});
+    let template = json!({"chart": "nodejs", "version": "1.x", "interval": "1s", "sourceRef": source});
+    world.apply(&world.release("web", &json!({"chart": {"spec": template}})));
+    let object = world.ready("web", 1).await;
+    assert_eq!(object["status"]["history"][0]["chartVersion"], "1.1.0");
+    registry.push_chart("charts", &fixture_chart("nodejs"), "1.2.0");
+    let object = world.ready("web", 2).await;
+    assert_eq!(object["status"]["history"][0]["chartVersion"], "1.2.0");
 }
