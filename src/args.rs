@@ -145,6 +145,9 @@ pub struct BuildArgs {
     /// default; such a variable is empty otherwise.
     #[arg(long, env = "FAIRLEAD_STRICT_SUBSTITUTIONS")]
     pub strict_substitutions: bool,
+    /// Let a kustomization.yaml refer to files and folders by URL, which are fetched at every build.
+    #[arg(long, env = "FAIRLEAD_ALLOW_REMOTE_BASES")]
+    pub allow_remote_bases: bool,
 }
 
 impl std::fmt::Display for ControllerGroup {
@@ -188,6 +191,13 @@ pub struct Config {
     pub build: BuildArgs,
     /// How other clusters are reached.
     pub remote: RemoteOptions,
+}
+
+impl Config {
+    /// Where folders are built that are not built as they are.
+    pub fn builds(&self) -> PathBuf {
+        self.data_dir.join("builds")
+    }
 }
 
 /// Why the flags cannot be used.

@@ -14,10 +14,10 @@
 pub mod command;
 mod digest;
 mod document;
-mod kustomize;
+pub(crate) mod kustomize;
 mod metadata;
 mod stream;
-mod workplace;
+pub(crate) mod workplace;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

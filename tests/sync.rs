@@ -6,6 +6,8 @@ mod world;
 
 #[path = "sync/bad_input.rs"]
 mod bad_input;
+#[path = "sync/builds.rs"]
+mod builds;
 #[path = "sync/folder.rs"]
 mod folder;
 #[path = "sync/variables.rs"]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::workplace::{private_dir, private_file};
 use crate::api::helm::v2::Kustomize;
+use crate::api::kustomize::Patch;
 use crate::process::Command;
 use crate::redact::{self, Redactor};
 use crate::yaml;
@@ -53,25 +54,30 @@ fn kustomization(step: &Kustomize) -> Value {
     })
 }
 
-/// Kustomize's words, after the patch that is no YAML where there is one: kustomize quotes all of
-/// it, but does not say where it is wrong.
+/// Kustomize's words, and what helps where that is known.
 fn explained(step: &Kustomize, stderr: &str) -> String {
-    for (index, patch) in step.patches.iter().enumerate() {
+    let mut words = words(&step.patches, stderr);
+    for (begin, hint) in HINTS {
+        if stderr.contains(begin) && !words.starts_with("patches[") {
+            words.push_str("; ");
+            words.push_str(hint);
+        }
+    }
+    words
+}
+
+/// Kustomize's words, or those about a patch that is no YAML where there is one: kustomize quotes
+/// all of it, but does not say where it is wrong. Nothing that a patch sets is among them.
+pub(crate) fn words(patches: &[Patch], stderr: &str) -> String {
+    for (index, patch) in patches.iter().enumerate() {
         if let Err(error) = yaml::parse(&patch.patch) {
             return format!("patches[{index}]: the patch cannot be read: {error}");
         }
     }
     let said = stderr.trim();
     let said = said.rfind("Error: ").map_or(said, |at| &said[at + "Error: ".len()..]);
-    let clean = redactor(step).text(&without_quote(said)).into_owned();
-    let mut words = redact::bounded(&clean, MESSAGE_LIMIT).into_owned();
-    for (begin, hint) in HINTS {
-        if said.contains(begin) {
-            words.push_str("; ");
-            words.push_str(hint);
-        }
-    }
-    words
+    let clean = redactor(patches).text(&without_quote(said)).into_owned();
+    redact::bounded(&clean, MESSAGE_LIMIT).into_owned()
 }
 
 /// Kustomize's words without the whole patch and its target, which it puts before the reason.
@@ -81,9 +87,9 @@ fn without_quote(said: &str) -> Cow<'_, str> {
 }
 
 /// Knows what the patches set: that may be secret, and kustomize quotes it.
-fn redactor(step: &Kustomize) -> Redactor {
+fn redactor(patches: &[Patch]) -> Redactor {
     let mut redactor = Redactor::default();
-    for patch in &step.patches {
+    for patch in patches {
         patch.patch.lines().filter(|line| !line.trim_end().ends_with(':')).for_each(|line| redactor.add(line));
         match yaml::parse(&patch.patch) {
             Ok(Value::Array(operations)) => {

@@ -66,12 +66,12 @@ pub(super) fn leave_word(instructions: &Path, words: &str) -> io::Result<()> {
 }
 
 /// A new directory of this user alone; gone when dropped.
-pub(super) fn private_dir(parent: &Path) -> io::Result<TempDir> {
+pub(crate) fn private_dir(parent: &Path) -> io::Result<TempDir> {
     tempfile::Builder::new().prefix("action-").permissions(Permissions::from_mode(0o700)).tempdir_in(parent)
 }
 
 /// A new file of this user alone.
-pub(super) fn private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)
 }

@@ -1,47 +1,212 @@
-//! Folders with a `kustomization.yaml` are built by the kustomize binary.
+//! From a folder to its manifests: plain files are read, what has a `kustomization.yaml` is built
+//! by the kustomize binary, and so is everything that the spec wants patched, renamed or extended.
+
+mod generate;
+pub mod mirror;
+mod references;
 
 use super::manifest::Manifest;
 use super::problem::{Place, Problem};
-use super::scan::label;
+use super::scan::{self, Scan, label};
+use super::validate;
+use crate::api::kustomize::v1::{BuildMetadataOption, KustomizationSpec};
+use crate::postrender::kustomize::words;
 use crate::process::Command;
 use crate::yaml;
-use std::path::Path;
+use mirror::Mirror;
+use references::Checked;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Builds one folder within `root`, named by its `kustomization.yaml`; `binary` is kustomize.
-///
-/// A build that fails hides what it would have made, so that the problem holds all pruning.
-pub async fn build(
-    binary: &Path,
-    root: &Path,
-    kustomization: &Path,
-    timeout: Duration,
-) -> Result<Vec<Manifest>, Box<Problem>> {
-    let file = label(root, kustomization);
-    let folder = kustomization.parent().unwrap_or(root);
-    let failed = |reason: String| Box::new(Problem::unreadable(Place { file: Arc::clone(&file), line: None }, reason));
-    let command = Command::new(binary).arg("build").arg(".").current_dir(folder).timeout(timeout);
-    let output = Box::pin(command.run()).await.map_err(|error| failed(error.to_string()))?;
-    if !output.success() {
-        return Err(failed(format!("kustomize build failed: {}", reason(&output.stderr, root))));
-    }
-    let text = String::from_utf8(output.stdout).map_err(|_| failed("kustomize did not print UTF-8 text".to_owned()))?;
-    let documents = yaml::documents(&text).into_iter();
-    documents
-        .map(|document| {
-            let object = document.result.map_err(|error| failed(format!("in what kustomize built, {error}")))?;
-            Ok(Manifest::built(Arc::clone(&file), object))
-        })
-        .collect()
+/// Builds folders of one Kustomization.
+pub struct Builder<'a> {
+    /// The kustomize binary.
+    pub kustomize: &'a Path,
+    /// Where private copies are made.
+    pub place: &'a Path,
+    /// Whether a `kustomization.yaml` may refer to URLs.
+    pub allow_remote_bases: bool,
+    /// What the Kustomization asks for.
+    pub spec: &'a KustomizationSpec,
+    /// How long one build may take.
+    pub timeout: Duration,
 }
 
-/// The last line of what kustomize said, without the place of our store.
-fn reason(stderr: &str, root: &Path) -> String {
-    let last = stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it gave no reason");
-    let root = root.to_string_lossy();
-    let text = last.trim().trim_start_matches("Error: ").replace(&format!("{root}/"), "");
-    text.replace(root.as_ref(), ".")
+type Built = Result<Vec<Manifest>, Box<Problem>>;
+
+impl Builder<'_> {
+    /// The manifests of a scanned folder within `root` (both by their real paths). A build that
+    /// fails hides what it would have made, so that its problem holds all pruning.
+    pub async fn manifests(&self, root: &Path, folder: &Path, scan: Scan) -> (Vec<Manifest>, Vec<Problem>) {
+        let Scan { mut manifests, mut problems, overlays } = scan;
+        let needed = generate::is_needed(self.spec);
+        let own = scan::kustomization_file(folder).filter(|_| needed);
+        if let Some(file) = own {
+            let built = self.merged(root, folder, &file).await;
+            return built.map_or_else(|problem| (Vec::new(), vec![*problem]), |built| (built, Vec::new()));
+        }
+        for kustomization in overlays {
+            match self.build(root, root, &kustomization).await {
+                Ok(built) => manifests.extend(built),
+                Err(problem) => problems.push(*problem),
+            }
+        }
+        if !needed || (manifests.is_empty() && self.spec.components.is_empty()) {
+            return (manifests, problems);
+        }
+        let (manifests, unfit) = validate::distinct(manifests);
+        problems.extend(unfit);
+        match self.layered(root, folder, &manifests).await {
+            Ok(built) => (built, problems),
+            Err(problem) => {
+                problems.push(*problem);
+                (Vec::new(), problems)
+            }
+        }
+    }
+
+    /// Builds a folder with a `kustomization.yaml` and what the spec adds to it.
+    async fn merged(&self, root: &Path, folder: &Path, file: &Path) -> Built {
+        let place = Place { file: label(root, file), line: None };
+        let failed = |reason: String| Box::new(Problem::unreadable(place.clone(), reason));
+        let text = std::fs::read_to_string(file).map_err(|error| failed(format!("cannot be read: {error}")))?;
+        let value = yaml::parse(&text).map_err(|error| {
+            let place = Place { line: Some(error.line), ..place.clone() };
+            Box::new(Problem::unreadable(place, error.message))
+        })?;
+        let mut kustomization = match value {
+            Value::Object(kustomization) => kustomization,
+            Value::Null => serde_json::Map::new(),
+            _ => return Err(failed("is no kustomization: it must be a mapping".to_owned())),
+        };
+        // Checked as it is, because the merged one has other lines.
+        self.check(root, file).await?;
+        let components = generate::components(self.spec, |name| folder.join(name).exists()).map_err(failed)?;
+        generate::merge(&mut kustomization, self.spec, components);
+        let mirror = self.mirror(root, &place).await?;
+        let file = inside(root, file);
+        let written = mirror.replace(&file, Value::Object(kustomization).to_string().as_bytes());
+        written.map_err(|error| failed(error.to_string()))?;
+        self.build(root, mirror.root(), &mirror.root().join(file)).await
+    }
+
+    /// Puts read manifests through what the spec asks of kustomize.
+    async fn layered(&self, root: &Path, folder: &Path, manifests: &[Manifest]) -> Built {
+        let place = Place { file: label(root, folder), line: None };
+        let failed = |reason: String| Box::new(Problem::unreadable(place.clone(), reason));
+        let components = generate::components(self.spec, |name| folder.join(name).exists()).map_err(failed)?;
+        let mirror = self.mirror(root, &place).await?;
+        let inner = inside(root, folder);
+        let write = || -> std::io::Result<PathBuf> {
+            let parts = tempfile::Builder::new().prefix("manifests-").tempdir_in(mirror.root().join(&inner))?.keep();
+            let name = parts.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let mut resources = Vec::with_capacity(manifests.len());
+            for (index, manifest) in manifests.iter().enumerate() {
+                let part = format!("{name}/{index}.yaml");
+                mirror.replace(&inner.join(&part), manifest.object.to_string().as_bytes())?;
+                resources.push(part);
+            }
+            let mut kustomization = serde_json::Map::from_iter([("resources".to_owned(), json!(resources))]);
+            generate::merge(&mut kustomization, self.spec, components);
+            let mut options: Vec<Value> = self.spec.build_metadata.iter().map(|option| json!(option)).collect();
+            options.push(generate::ORIGIN_OPTION.into());
+            kustomization.insert("buildMetadata".to_owned(), options.into());
+            let file = inner.join("kustomization.yaml");
+            mirror.replace(&file, Value::Object(kustomization).to_string().as_bytes())?;
+            Ok(file)
+        };
+        let file = write().map_err(|error| failed(format!("the build cannot be prepared: {error}")))?;
+        let built = self.build(root, mirror.root(), &mirror.root().join(file)).await;
+        let built = built.map_err(|problem| Box::new(Problem { place: place.clone(), ..*problem }))?;
+        let wanted = self.spec.build_metadata.contains(&BuildMetadataOption::OriginAnnotations);
+        Ok(built.into_iter().map(|one| trace(one, manifests, &inner, &place.file, wanted)).collect())
+    }
+
+    async fn mirror(&self, root: &Path, place: &Place) -> Result<Mirror, Box<Problem>> {
+        let (source, parent) = (root.to_owned(), self.place.to_owned());
+        let made = tokio::task::spawn_blocking(move || Mirror::of(&source, &parent)).await;
+        let failed = |error: String| {
+            Box::new(Problem::unreadable(place.clone(), format!("the build cannot be prepared: {error}")))
+        };
+        made.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+    }
+
+    /// Runs kustomize on a folder within `tree`, which is `root` or a copy of it.
+    async fn build(&self, root: &Path, tree: &Path, kustomization: &Path) -> Built {
+        let file = label(tree, kustomization);
+        let folder = kustomization.parent().unwrap_or(tree);
+        let failed =
+            |reason: String| Box::new(Problem::unreadable(Place { file: Arc::clone(&file), line: None }, reason));
+        let Checked { unrestricted } = self.check(tree, kustomization).await?;
+        let mut command = Command::new(self.kustomize).arg("build").arg(".").current_dir(folder).timeout(self.timeout);
+        if unrestricted {
+            command = command.args(["--load-restrictor", "LoadRestrictionsNone"]);
+        }
+        let output = Box::pin(command.run()).await.map_err(|error| failed(error.to_string()))?;
+        if !output.success() {
+            let said = words(&self.spec.patches, &output.stderr);
+            let said = without_place(&without_place(&said, tree), root);
+            let field = if said.starts_with("patches[") { "spec." } else { "" };
+            return Err(failed(format!("kustomize build failed: {field}{said}")));
+        }
+        let text =
+            String::from_utf8(output.stdout).map_err(|_| failed("kustomize did not print UTF-8 text".to_owned()))?;
+        let documents = yaml::documents(&text).into_iter();
+        documents
+            .map(|document| {
+                let object = document.result.map_err(|error| failed(format!("in what kustomize built, {error}")))?;
+                Ok(Manifest::built(Arc::clone(&file), object))
+            })
+            .collect()
+    }
+
+    async fn check(&self, tree: &Path, kustomization: &Path) -> Result<Checked, Box<Problem>> {
+        let (root, file, allow) = (tree.to_owned(), kustomization.to_owned(), self.allow_remote_bases);
+        let place = Place { file: label(tree, kustomization), line: None };
+        let checked = tokio::task::spawn_blocking(move || {
+            let root = root.canonicalize().unwrap_or(root);
+            references::check(&root, &file.canonicalize().unwrap_or(file), allow)
+        });
+        checked.await.map_err(|error| Box::new(Problem::unreadable(place, error.to_string())))?
+    }
+}
+
+fn inside(root: &Path, path: &Path) -> PathBuf {
+    path.strip_prefix(root).unwrap_or(path).to_owned()
+}
+
+/// Gives a built object the place of the manifest it was made from, which kustomize notes on it.
+fn trace(mut built: Manifest, manifests: &[Manifest], inner: &Path, folder: &Arc<str>, wanted: bool) -> Manifest {
+    let annotations = built.object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    let Some(annotations) = annotations else { return built };
+    let origin = annotations.remove(generate::ORIGIN);
+    let path = origin.as_ref().and_then(Value::as_str).and_then(|text| yaml::parse(text).ok());
+    let path = path.and_then(|origin| origin["path"].as_str().map(str::to_owned));
+    let index = path.as_deref().and_then(|path| Path::new(path).file_stem()?.to_str()?.parse::<usize>().ok());
+    let source = index
+        .and_then(|index| manifests.get(index))
+        .filter(|_| path.as_deref().is_some_and(|path| path.starts_with("manifests-")));
+    if wanted && let Some(origin) = origin {
+        let real = source.map(|source| inside(inner, Path::new(&*source.place("").file)));
+        let text = real.map_or(origin, |real| format!("path: {}\n", real.display()).into());
+        annotations.insert(generate::ORIGIN.to_owned(), text);
+    } else if annotations.is_empty()
+        && let Some(metadata) = built.object["metadata"].as_object_mut()
+    {
+        metadata.remove("annotations");
+    }
+    match source {
+        Some(source) => source.with_object(built.object),
+        None => Manifest::built(Arc::clone(folder), built.object),
+    }
+}
+
+/// A text without the place of a tree.
+fn without_place(text: &str, tree: &Path) -> String {
+    let tree = tree.to_string_lossy();
+    text.replace(&format!("{tree}/"), "").replace(tree.as_ref(), ".")
 }
 
 #[cfg(test)]
@@ -49,13 +214,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_names_paths_of_the_repository() {
-        let stderr = "# Warning: 'commonLabels' is deprecated\nError: accumulating resources from 'x.yaml': \
-                      open /data/a/production/x.yaml: no such file\n";
+    fn paths_are_those_of_the_repository() {
+        let said = "accumulating resources from 'x.yaml': open /data/a/production/x.yaml: no such file in /data/a";
         assert_eq!(
-            reason(stderr, Path::new("/data/a")),
-            "accumulating resources from 'x.yaml': open production/x.yaml: no such file"
+            without_place(said, Path::new("/data/a")),
+            "accumulating resources from 'x.yaml': open production/x.yaml: no such file in ."
         );
-        assert_eq!(reason("", Path::new("/data/a")), "it gave no reason");
+    }
+
+    #[test]
+    fn built_objects_are_traced_to_their_lines() {
+        let text = "kind: A\n---\nkind: B\nmetadata: {name: b}\n";
+        let read: Vec<_> = yaml::documents(text)
+            .into_iter()
+            .map(|one| Manifest::read("p/a.yaml".into(), one.lines, one.result.unwrap()))
+            .collect();
+        let built = |path: &str| {
+            let object =
+                json!({"kind": "B", "metadata": {"annotations": {generate::ORIGIN: format!("path: {path}\n")}}});
+            Manifest::built("p/kustomization.yaml".into(), object)
+        };
+        let traced = |path: &str, wanted| trace(built(path), &read, Path::new("p"), &"p".into(), wanted);
+        let found = traced("manifests-x/1.yaml", false);
+        assert_eq!(
+            (found.place("").to_string(), found.object),
+            ("p/a.yaml:3".to_owned(), json!({"kind": "B", "metadata": {}}))
+        );
+        let found = traced("manifests-x/1.yaml", true);
+        assert_eq!(found.object["metadata"]["annotations"][generate::ORIGIN], "path: a.yaml\n");
+        let found = traced("../component/0.yaml", true);
+        assert_eq!(found.place("").to_string(), "p");
+        assert_eq!(found.object["metadata"]["annotations"][generate::ORIGIN], "path: ../component/0.yaml\n");
     }
 }

@@ -36,6 +36,12 @@ impl Manifest {
         Self { object, origin }
     }
 
+    /// Another form of the object, in the same place.
+    #[must_use]
+    pub fn with_object(&self, object: Value) -> Self {
+        Self { object, origin: self.origin.clone() }
+    }
+
     /// Where a field of the object stands (JSON pointer; empty for the object itself).
     pub fn place(&self, pointer: &str) -> Place {
         let line = |lines: &Arc<Lines>| lines.of(&format!("{}{pointer}", self.origin.base));

@@ -1,6 +1,6 @@
 //! One pass: read the folder, apply it, prune what left it.
 
-use super::build;
+use super::build::Builder;
 use super::desired::Owner;
 use super::garbage::{self, Collected};
 use super::inventory::{Inventory, ObjectId};
@@ -22,8 +22,7 @@ use crate::kube_ext::discovery::Resolver;
 use crate::redact::Redactor;
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 /// What a pass works with.
 pub struct Pass<'a> {
@@ -31,8 +30,8 @@ pub struct Pass<'a> {
     pub client: &'a Client,
     /// Kinds.
     pub resolver: &'a Resolver,
-    /// The kustomize binary.
-    pub kustomize: &'a Path,
+    /// What makes manifests of the folder.
+    pub builder: Builder<'a>,
     /// The Kustomization.
     pub owner: Owner,
     /// Its spec.
@@ -41,8 +40,6 @@ pub struct Pass<'a> {
     pub material: Material,
     /// What earlier passes applied.
     pub inventory: Inventory,
-    /// How long a build may take.
-    pub timeout: Duration,
 }
 
 /// What a pass did.
@@ -84,22 +81,16 @@ impl Pass<'_> {
 
     async fn read(&self, root: PathBuf) -> Result<Read, Ending> {
         let spec_path = self.spec.path.clone().unwrap_or_default();
-        let scanned = tokio::task::spawn_blocking(move || -> Result<(PathBuf, Scan), ScanError> {
+        let scanned = tokio::task::spawn_blocking(move || -> Result<(PathBuf, PathBuf, Scan), ScanError> {
             let folder = scan::resolve(&root, &spec_path)?;
             let scan = scan::scan(&root, &folder)?;
-            Ok((root.canonicalize().unwrap_or(root), scan))
+            Ok((root.canonicalize().unwrap_or(root), folder, scan))
         });
-        let (root, scan) = scanned
+        let (root, folder, scan) = scanned
             .await
             .map_err(|error| failed(reason::BUILD_FAILED, error.to_string()))?
             .map_err(|error| unreadable(&error))?;
-        let Scan { mut manifests, mut problems, overlays } = scan;
-        for kustomization in overlays {
-            match build::build(self.kustomize, &root, &kustomization, self.timeout).await {
-                Ok(built) => manifests.extend(built),
-                Err(problem) => problems.push(*problem),
-            }
-        }
+        let (manifests, problems) = self.builder.manifests(&root, &folder, scan).await;
         let mut read = Read { manifests, problems, redactor: Redactor::default() };
         if let Some(variables) = self.material.variables.clone() {
             // A template may take a while, and must not hold up others.
@@ -108,7 +99,21 @@ impl Pass<'_> {
         }
         let (manifests, invalid) = validate(read.manifests);
         read.problems.extend(invalid);
+        let manifests = manifests.into_iter().map(|manifest| self.with_common_metadata(manifest)).collect();
         Ok(Read { manifests, ..read })
+    }
+
+    /// What `spec.commonMetadata` sets wins over what the manifest has.
+    fn with_common_metadata(&self, mut manifest: Manifest) -> Manifest {
+        let common = self.spec.common_metadata.iter();
+        let maps = common.flat_map(|common| [("labels", &common.labels), ("annotations", &common.annotations)]);
+        for (field, entries) in maps.filter(|(_, entries)| !entries.is_empty()) {
+            let map = &mut manifest.object["metadata"][field];
+            for (key, value) in entries {
+                map[key] = value.clone().into();
+            }
+        }
+        manifest
     }
 
     async fn prune(&self, outcome: Outcome, mut problems: Vec<Problem>, total: usize) -> Done {

@@ -1,5 +1,6 @@
 //! The Kustomization controller.
 
+use super::build::Builder;
 use super::desired::Owner;
 use super::finalize;
 use super::inventory::Inventory;
@@ -176,12 +177,17 @@ impl KustomizationController {
         let pass = Pass {
             client: &self.context.client,
             resolver: &self.resolver,
-            kustomize: &self.context.config.kustomize,
+            builder: Builder {
+                kustomize: &self.context.config.kustomize,
+                place: &self.context.config.builds(),
+                allow_remote_bases: self.context.config.build.allow_remote_bases,
+                spec: &object.spec,
+                timeout: timeout(&object.spec),
+            },
             owner: owner_of(object),
             spec: &object.spec,
             material,
             inventory: inventory_of(object),
-            timeout: timeout(&object.spec),
         };
         Box::pin(pass.run(root, known, full)).await
     }
@@ -290,11 +296,6 @@ fn must_not_be_ignored(spec: &KustomizationSpec) -> Vec<&'static str> {
     let set = [
         ("spec.decryption", spec.decryption.is_some()),
         ("spec.kubeConfig", spec.kube_config.is_some()),
-        ("spec.namePrefix", spec.name_prefix.is_some()),
-        ("spec.nameSuffix", spec.name_suffix.is_some()),
-        ("spec.patches", !spec.patches.is_empty()),
-        ("spec.images", !spec.images.is_empty()),
-        ("spec.components", !spec.components.is_empty()),
         ("spec.serviceAccountName", spec.service_account_name.is_some()),
     ];
     set.into_iter().filter(|(_, set)| *set).map(|(field, _)| field).collect()

@@ -13,6 +13,15 @@ use std::collections::BTreeMap;
 /// Of two manifests for one object the first is kept (in the order of files and lines), so that the
 /// result does not depend on which one came last.
 pub fn validate(manifests: Vec<Manifest>) -> (Vec<Manifest>, Vec<Problem>) {
+    sort(manifests, check)
+}
+
+/// As [`validate`], but only what kustomize needs: every object is one, with a name of its own.
+pub fn distinct(manifests: Vec<Manifest>) -> (Vec<Manifest>, Vec<Problem>) {
+    sort(manifests, identity)
+}
+
+fn sort(manifests: Vec<Manifest>, check: fn(&Manifest) -> Vec<Problem>) -> (Vec<Manifest>, Vec<Problem>) {
     let (mut valid, mut problems) = (Vec::new(), Vec::new());
     let mut seen: BTreeMap<ObjectId, usize> = BTreeMap::new();
     for manifest in manifests.into_iter().flat_map(Manifest::flatten) {

@@ -146,7 +146,7 @@ async fn paths_namespaces_builds_and_orders() {
     world.releases.commit("Break", &[("built/base/kustomization.yaml", Some("resources: [b.yaml]\n"))]);
     let broken = format!("main@sha1:{}", world.releases.head("main"));
     let verdict = world.verdict_of("built", |status| status.last_attempted_revision.as_ref() == Some(&broken)).await;
-    verdict.complains(&["built/base/kustomization.yaml: kustomize build failed", "b.yaml"]);
+    verdict.complains(&["built/base/kustomization.yaml:1: `b.yaml` is no file or folder of this source"]);
     assert_eq!(verdict.reason, "BuildFailed");
     assert_eq!(value(&world, "built-map").await, Some(json!("1")));
 }

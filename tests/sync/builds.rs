@@ -1,0 +1,149 @@
+//! What kustomize does to a folder: its own `kustomization.yaml`, and what the spec adds to it or
+//! to plain files.
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+fn map(world: &World, name: &str, value: &str) -> String {
+    let id = &world.id;
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {id}\ndata:\n  x: \"{value}\"\n")
+}
+
+fn deployment(world: &World, name: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\n  namespace: {}\nspec:\n  replicas: 0\n  \
+         selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    \
+         spec:\n      containers:\n      - {{name: app, image: \"nginx:1.0\"}}\n",
+        world.id
+    )
+}
+
+async fn live(world: &World, kind: &str, name: &str) -> Value {
+    let version = if kind == "Deployment" { "apps/v1" } else { "v1" };
+    let found = world.live(version, kind, &world.id, name).await;
+    found.map(|found| serde_json::to_value(found).expect("JSON")).unwrap_or_default()
+}
+
+/// Everything that the spec can ask of kustomize, for any folder.
+const SPEC: [&str; 14] = [
+    "prune: true",
+    "namePrefix: pre-",
+    "nameSuffix: -suf",
+    "images: [{name: nginx, newName: registry/nginx, newTag: '2.0'}]",
+    "commonMetadata: {labels: {team: a}, annotations: {by: us}}",
+    "buildMetadata: [originAnnotations]",
+    "components: [../component, ../missing]",
+    "ignoreMissingComponents: true",
+    "patches:",
+    "- target: {kind: ConfigMap, name: a}",
+    "  patch: |-",
+    "    - {op: add, path: /data/patched, value: 'yes'}",
+    "- patch: |-",
+    "    {apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: ID}, spec: {paused: true}}",
+];
+
+const COMPONENT: &str = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources: [extra.yaml]\n";
+
+async fn is_built(world: &World, origin: &str) {
+    let a = live(world, "ConfigMap", "pre-a-suf").await;
+    assert_eq!(a["data"], json!({"x": "1", "patched": "yes"}));
+    assert_eq!((&a["metadata"]["labels"]["team"], &a["metadata"]["annotations"]["by"]), (&json!("a"), &json!("us")));
+    assert_eq!(a["metadata"]["annotations"]["config.kubernetes.io/origin"], format!("path: {origin}\n"));
+    let web = live(world, "Deployment", "pre-web-suf").await;
+    assert_eq!(web["spec"]["template"]["spec"]["containers"][0]["image"], "registry/nginx:2.0");
+    assert_eq!(web["spec"]["paused"], true);
+    assert_eq!(live(world, "ConfigMap", "pre-extra-suf").await["data"]["x"], "3");
+}
+
+#[tokio::test]
+async fn a_plain_folder_is_patched_and_a_broken_file_in_it_is_named() {
+    let world = World::new("layer", &[("README.md", Some("x"))]).await;
+    let (a, web, extra) = (map(&world, "a", "1"), deployment(&world, "web"), map(&world, "extra", "3"));
+    world.releases.commit(
+        "Everything",
+        &[
+            ("production/sub/a.yaml", Some(&a)),
+            ("production/web.yaml", Some(&web)),
+            ("production/over/kustomization.yaml", Some("resources: [b.yaml]\nnamePrefix: inner-\n")),
+            ("production/over/b.yaml", Some(&map(&world, "b", "2"))),
+            ("component/kustomization.yaml", Some(COMPONENT)),
+            ("component/extra.yaml", Some(&extra)),
+        ],
+    );
+    let spec = SPEC.map(|line| line.replace("ID", &world.id));
+    let lines: Vec<_> = ["path: ./production"].into_iter().chain(spec.iter().map(String::as_str)).collect();
+    world.follow(&lines);
+    world.verdict().await.is_ready();
+    is_built(&world, "sub/a.yaml").await;
+    assert_eq!(live(&world, "ConfigMap", "pre-inner-b-suf").await["data"]["x"], "2");
+
+    // One broken file: named with its line, nothing goes, everything else follows.
+    let files = [("production/sub/a.yaml", Some("a: 1\nb: {{ X }}\n")), ("component/extra.yaml", Some("---\n"))];
+    let verdict =
+        world.push(&[files[0], ("production/web.yaml", Some(&web.replace("replicas: 0", "replicas: 1")))]).await;
+    verdict.complains(&["production/sub/a.yaml:2: ", "placeholder"]);
+    assert_eq!(verdict.reason, "BuildFailed");
+    assert_eq!(live(&world, "Deployment", "pre-web-suf").await["spec"]["replicas"], 1);
+    assert_eq!(live(&world, "ConfigMap", "pre-a-suf").await["data"]["patched"], "yes", "nothing is pruned");
+
+    // An object that the API server refuses is named with the line of its file.
+    let refused = a.replace("name: a", "name: A_b");
+    let verdict = world.push(&[("production/sub/a.yaml", Some(&refused))]).await;
+    verdict.complains(&["production/sub/a.yaml:4: ConfigMap/", "pre-A_b-suf"]);
+
+    // A patch that fits nothing fails the build, and prunes nothing.
+    world.push(&[("production/sub/a.yaml", Some(&a))]).await.is_ready();
+    let verdict = world.push(&[("production/web.yaml", None)]).await;
+    verdict.complains(&["production: kustomize build failed", "no matches for Id"]);
+    assert_ne!(live(&world, "Deployment", "pre-web-suf").await, Value::Null);
+    assert!(!verdict.message.contains("builds/"), "{}", verdict.message);
+    let data = world.operator.data_dir().join("builds");
+    assert_eq!(data.read_dir().expect("the place for builds").count(), 0, "no copy is left");
+}
+
+#[tokio::test]
+async fn a_kustomization_is_extended_and_stays_within_its_source() {
+    let world = World::new("merge", &[("README.md", Some("x"))]).await;
+    let own = "resources: [a.yaml, web.yaml]\nnamePrefix: own-\nimages: [{name: nginx, newTag: '1.5'}]\n\
+               configMapGenerator: [{name: shared, namespace: ID, files: [../shared.txt], options: {disableNameSuffixHash: true}}]\n"
+        .replace("ID", &world.id);
+    world.releases.commit(
+        "Everything",
+        &[
+            ("production/kustomization.yaml", Some(&own)),
+            ("production/a.yaml", Some(&map(&world, "a", "1"))),
+            ("production/web.yaml", Some(&deployment(&world, "web"))),
+            ("shared.txt", Some("shared")),
+            ("component/kustomization.yaml", Some(COMPONENT)),
+            ("component/extra.yaml", Some(&map(&world, "extra", "3"))),
+        ],
+    );
+    let spec = SPEC.map(|line| line.replace("ID", &world.id));
+    let lines: Vec<_> = ["path: ./production"].into_iter().chain(spec.iter().map(String::as_str)).collect();
+    world.follow(&lines);
+    world.verdict().await.is_ready();
+    is_built(&world, "a.yaml").await;
+    assert_eq!(live(&world, "ConfigMap", "pre-shared-suf").await["data"]["shared.txt"], "shared");
+
+    // What leads out of the source, or is not in it, is refused with its line; nothing is pruned.
+    for (entry, reason) in [
+        ("https://example.com/x.yaml", "is remote: put it into the source, or run the operator with --allow-remote"),
+        ("github.com/org/repo?ref=v1", "is remote"),
+        ("../../../..", "leads out of the source"),
+        ("/etc/hostname", "leads out of the source"),
+        ("gone.yaml", "is no file or folder of this source"),
+    ] {
+        let broken = format!("resources:\n- a.yaml\n- {entry}\n");
+        let verdict = world.push(&[("production/kustomization.yaml", Some(&broken))]).await;
+        verdict.complains(&[&format!("production/kustomization.yaml:3: `{entry}` {reason}")]);
+        assert_eq!(verdict.reason, "BuildFailed");
+        assert_ne!(live(&world, "Deployment", "pre-web-suf").await, Value::Null);
+    }
+    world.push(&[("production/kustomization.yaml", Some(&own))]).await.is_ready();
+
+    let remote = "components: ['https://example.com/c']";
+    world.follow_as("remote", &["path: ./production", "prune: true", remote]);
+    let verdict = world.verdict_of("remote", |_| true).await;
+    verdict.complains(&["spec.components[0]: `https://example.com/c` must be a path within the source"]);
+}
