@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::kube_ext::cluster::Settings;
 use crate::kube_ext::remote::RemoteOptions;
 
 /// GitOps for Helm in one small binary: a commit becomes a healthy release.
@@ -107,7 +108,7 @@ pub struct RunArgs {
     /// Work in this namespace only; in all by default.
     #[arg(long, env = "FAIRLEAD_WATCH_NAMESPACE", value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
-    /// Service account that a `HelmRelease` acts as when it names none, in its own namespace.
+    /// Service account that a `HelmRelease` or `Kustomization` acts as when it names none, in its own namespace.
     #[arg(long, env = "FAIRLEAD_DEFAULT_SERVICE_ACCOUNT", value_name = "NAME")]
     pub default_service_account: Option<String>,
     /// Service account whose token opens another cluster when the `ConfigMap` that describes it names none.
@@ -181,7 +182,7 @@ pub struct Config {
     pub watch_namespace: Option<String>,
     /// Controllers to run.
     pub controllers: BTreeSet<ControllerGroup>,
-    /// Service account that a release acts as when it names none.
+    /// Service account that an object acts as when it names none.
     pub default_service_account: Option<String>,
     /// Sources and charts in other namespaces than an object's own are denied to it.
     pub no_cross_namespace_refs: bool,
@@ -197,6 +198,11 @@ impl Config {
     /// Where folders are built that are not built as they are.
     pub fn builds(&self) -> PathBuf {
         self.data_dir.join("builds")
+    }
+
+    /// How objects act in the name and in the cluster that they ask for.
+    pub fn cluster_settings(&self) -> Settings {
+        Settings { default_account: self.default_service_account.clone(), remote: self.remote.clone() }
     }
 }
 

@@ -20,7 +20,6 @@ mod journal;
 mod leaving;
 mod package;
 mod pass;
-mod reach;
 mod remedy;
 mod resolve;
 mod sensitive;
@@ -88,13 +87,12 @@ impl ReleaseController {
         cache: ReleaseCache,
         endpoint: Endpoint,
     ) -> Result<Self, JournalError> {
-        let client = context.client.clone();
         Ok(Self {
             store,
             helm: OnceCell::new(),
             slots: Arc::new(Semaphore::new(usize::from(context.config.concurrent))),
             test_slots: Arc::new(Semaphore::new(TESTS)),
-            clusters: Clusters::new(client, cache, endpoint),
+            clusters: Clusters::new(&context, cache, endpoint),
             drifts: Drifts::default(),
             leaving: Leaving::default(),
             journal: Journal::open(&context.config.data_dir.join("journal"))?,
@@ -116,7 +114,7 @@ impl Reconciler for ReleaseController {
     type Object = HelmRelease;
 
     async fn reconcile(&self, object: Arc<HelmRelease>) -> Result<Requeue, kube::Error> {
-        self.clusters.own().storage.ready().await;
+        self.clusters.own().tools.storage.ready().await;
         if object.metadata.deletion_timestamp.is_some() {
             if !object.finalizers().iter().any(|known| known == FINALIZER) {
                 return Ok(Requeue::OnChange);

@@ -115,7 +115,7 @@ impl Pass<'_> {
 
     /// Helm failed: did it leave a revision? One that it left pending died with it, and counts.
     async fn after_failure(&mut self, inputs: &Inputs, action: Action, base: i64, said: String) -> Result<Next, Fault> {
-        let (storage, target) = (&self.cluster.storage, &inputs.desired.target);
+        let (storage, target) = (&self.cluster.tools.storage, &inputs.desired.target);
         let newest = storage.newest(target).await?.into_iter().next().filter(|newest| newest.version > base);
         match newest.map(|newest| (newest.version, newest.status)) {
             None => Ok(self.failed_early(inputs, action, &said)),
@@ -205,7 +205,7 @@ impl Pass<'_> {
         match spec.upgrade.as_ref().and_then(|upgrade| upgrade.server_side_apply) {
             Some(ServerSideApplyMode::Enabled) => true,
             Some(ServerSideApplyMode::Disabled) => false,
-            None | Some(ServerSideApplyMode::Auto) => self.cluster.storage.is_server_side(target),
+            None | Some(ServerSideApplyMode::Auto) => self.cluster.tools.storage.is_server_side(target),
         }
     }
 
@@ -213,15 +213,15 @@ impl Pass<'_> {
     /// is left to [`Pass::leaving`].
     pub async fn uninstall(&mut self, target: &Target) -> Result<Outcome, Fault> {
         let shown = format!("{}/{}", target.namespace, target.name);
-        let Some(newest) = self.cluster.storage.newest(target).await?.into_iter().next() else {
+        let Some(newest) = self.cluster.tools.storage.newest(target).await?.into_iter().next() else {
             return Ok(Outcome::Done(format!("Release {shown} was not found, assuming it is uninstalled")));
         };
         let chart = format!("{}@{}", newest.chart_name, newest.chart_version);
         let uninstall = self.object.spec.uninstall.clone().unwrap_or_default();
         if !uninstall.disable_wait
-            && let Some(stored) = self.cluster.storage.stored(target, newest.version).await?
+            && let Some(stored) = self.cluster.tools.storage.stored(target, newest.version).await?
         {
-            let objects = self.cluster.verifier.learn(target, newest.version, stored.manifest());
+            let objects = self.cluster.tools.verifier.learn(target, newest.version, stored.manifest());
             self.controller.leaving.begin(target, objects);
         }
         let Some(_slot) = self.slot().await else {
@@ -241,7 +241,7 @@ impl Pass<'_> {
             Err(error) => Err(error),
         };
         self.controller.context.metrics.helm_action("uninstall", result.is_ok());
-        self.cluster.verifier.forget(target);
+        self.cluster.tools.verifier.forget(target);
         self.controller.drifts.forget(target);
         let version = newest.version;
         Ok(match result {

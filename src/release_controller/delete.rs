@@ -93,7 +93,7 @@ impl Pass<'_> {
 
     /// Whether only kept history is left, or nothing.
     async fn is_uninstalled(&self, target: &Target) -> Result<bool, Fault> {
-        let newest = self.cluster.storage.newest(target).await?;
+        let newest = self.cluster.tools.storage.newest(target).await?;
         let gone = newest.first().is_none_or(|newest| newest.status == crate::release::observed::Phase::Uninstalled);
         Ok(gone)
     }

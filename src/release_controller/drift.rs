@@ -124,7 +124,7 @@ impl Pass<'_> {
     /// Looks at the objects of the revision in force.
     pub(super) async fn detect_drift(&mut self, inputs: &Inputs, version: i64) -> Result<Next, Fault> {
         let target = &inputs.desired.target;
-        let Some(stored) = self.cluster.storage.stored(target, version).await? else {
+        let Some(stored) = self.cluster.tools.storage.stored(target, version).await? else {
             return Ok(Next::Changed);
         };
         let rules = match self.ignore_rules() {

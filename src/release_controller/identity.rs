@@ -3,17 +3,13 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::{Api, ResourceExt as _};
-
-use super::cluster::{IdentityError, account};
 use super::fault::Fault;
 use super::pass::Pass;
-use super::reach::innermost;
 use super::resolve::{Step, UNSUPPORTED};
 use crate::api::condition::reason;
 use crate::controller::{Requeue, jittered};
 use crate::helm::client::{Helm, HelmError};
+use crate::kube_ext::cluster::{IdentityError, innermost};
 use crate::kube_ext::remote::RemoteError;
 use crate::release::observed::Target;
 
@@ -29,12 +25,12 @@ impl Pass<'_> {
     /// for.
     pub async fn enter(&mut self) -> Step<()> {
         let controller = self.controller;
-        match controller.clusters.of(&controller.context, &self.object).await {
+        match controller.clusters.of(&self.object).await {
             Ok(cluster) => {
                 self.cluster = cluster;
                 Ok(match self.cluster.reach.at_once(&self.cluster.client).await {
                     Some(Ok(())) => ControlFlow::Continue(()),
-                    Some(Err(why)) => ControlFlow::Break(self.is_unknown(&self.says(&why))),
+                    Some(Err(why)) => ControlFlow::Break(self.is_unknown(&self.cluster.says(&why))),
                     None => ControlFlow::Break(Requeue::After(jittered(ASKED_BY_ANOTHER))),
                 })
             }
@@ -54,11 +50,11 @@ impl Pass<'_> {
     pub async fn enter_to_leave(&mut self) -> Result<Result<bool, String>, Fault> {
         let controller = self.controller;
         let (namespace, name) = crate::controller::namespaced_name(self.object.as_ref());
-        match controller.clusters.of(&controller.context, &self.object).await {
+        match controller.clusters.of(&self.object).await {
             Ok(cluster) => {
                 self.cluster = cluster;
                 if let Err(why) = self.cluster.reach.in_turn(&self.cluster.client).await {
-                    return Ok(Err(self.with_a_way_out(self.says(&why))));
+                    return Ok(Err(self.with_a_way_out(self.cluster.says(&why))));
                 }
             }
             Err(IdentityError::Remote(RemoteError::Api { source, .. })) => return Err(Fault::Api(*source)),
@@ -80,15 +76,7 @@ impl Pass<'_> {
 
     /// The service account that the release acts as, if this cluster should have it and has not.
     async fn missing_account(&self) -> Result<Option<String>, kube::Error> {
-        let context = &self.controller.context;
-        let named = account(&self.object, context.config.default_service_account.as_deref());
-        let (None, Ok(Some(name))) = (&self.object.spec.kube_config, named) else {
-            return Ok(None);
-        };
-        let namespace = self.object.namespace().unwrap_or_default();
-        let accounts = Api::<ServiceAccount>::namespaced(context.client.clone(), &namespace);
-        let found = accounts.get_metadata_opt(name).await?;
-        Ok(found.is_none().then(|| format!("{namespace}/{name}")))
+        self.controller.clusters.missing_account(&self.object).await
     }
 
     /// Helm, for one action on a release, with the identity of this pass.
@@ -119,25 +107,12 @@ impl Pass<'_> {
         };
         Ok(match self.missing_account().await {
             Ok(Some(account)) => format!("service account {account} does not exist: {words}"),
-            _ => self.says(&words),
+            _ => self.cluster.says(&words),
         })
     }
 
-    /// The words of an API server, or about it, with its name where there are several.
-    fn says(&self, words: &str) -> String {
-        match &self.cluster.identity.elsewhere {
-            Some(elsewhere) => format!("the cluster of {}: {words}", elsewhere.place),
-            None => words.to_owned(),
-        }
-    }
-
     fn with_a_way_out(&self, why: String) -> String {
-        match &self.cluster.identity.elsewhere {
-            Some(elsewhere) => {
-                format!("{why}; if that cluster is gone for good, delete {} to let the release go", elsewhere.place)
-            }
-            None => why,
-        }
+        self.cluster.with_a_way_out(why, "the release")
     }
 
     /// As [`Self::explained`], for a release that is to be taken down.

@@ -46,7 +46,7 @@ impl Pass<'_> {
         let Some((elapsed, objects)) = self.controller.leaving.of(target) else {
             return Ok(None);
         };
-        let remaining = self.cluster.verifier.remaining(target, &objects).await?;
+        let remaining = self.cluster.tools.verifier.remaining(target, &objects).await?;
         let longest = settings::uninstall(&self.object.spec).timeout;
         if remaining.is_empty() || elapsed >= longest {
             self.controller.leaving.end(target);

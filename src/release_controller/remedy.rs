@@ -34,7 +34,7 @@ impl Pass<'_> {
         let Some(previous) = self.previous().filter(|_| failures > 0) else {
             return Ok(None);
         };
-        let stored = self.cluster.storage.was_server_side(target, previous.version).await?.is_some();
+        let stored = self.cluster.tools.storage.was_server_side(target, previous.version).await?.is_some();
         Ok(Some(RollbackTarget { version: previous.version, stored }))
     }
 
@@ -51,7 +51,7 @@ impl Pass<'_> {
             return Ok(self.rollback_failed_early(&previous, &why));
         }
         self.remediated = true;
-        let server_side = self.cluster.storage.was_server_side(target, to).await?.unwrap_or_default();
+        let server_side = self.cluster.tools.storage.was_server_side(target, to).await?.unwrap_or_default();
         let action = self.rollback_action(inputs, to, server_side);
         let result = match self.helm(target).await {
             Ok(helm) => helm.rollback(&action).await,
@@ -62,7 +62,7 @@ impl Pass<'_> {
             return Ok(Next::Changed);
         };
         let said = inputs.redactor.text(&error.to_string()).into_owned();
-        let storage = &self.cluster.storage;
+        let storage = &self.cluster.tools.storage;
         let newest = storage.newest(target).await?.into_iter().next().filter(|newest| newest.version > base);
         let Some(newest) = newest else {
             return Ok(self.rollback_failed_early(&previous, &said));
@@ -127,7 +127,7 @@ impl Pass<'_> {
     /// Uninstalls a release that failed, to start anew while there are tries.
     pub async fn remove(&mut self, inputs: &Inputs, facts: &Observed, version: i64) -> Result<Next, Fault> {
         let target = inputs.desired.target.clone();
-        let Some(stored) = self.cluster.storage.stored(&target, version).await? else {
+        let Some(stored) = self.cluster.tools.storage.stored(&target, version).await? else {
             return Ok(Next::Changed);
         };
         let snapshot = snapshot(&stored, None);

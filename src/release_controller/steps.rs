@@ -60,14 +60,14 @@ impl Pass<'_> {
         if let Some(end) = self.leaving(target).await? {
             return Ok(end);
         }
-        let mut revisions = self.cluster.storage.at_rest(target).await?;
+        let mut revisions = self.cluster.tools.storage.at_rest(target).await?;
         let mut certain = false;
         let mut verdict = None;
         for _ in 0..STEPS {
             let facts = self.observe(inputs, revisions.clone(), verdict.take()).await?;
             let decision = decide(&facts);
             if !certain && !may_rest_on_cache(&decision) {
-                revisions = self.cluster.storage.newest(target).await?;
+                revisions = self.cluster.tools.storage.newest(target).await?;
                 certain = true;
                 continue;
             }
@@ -76,7 +76,7 @@ impl Pass<'_> {
                 Next::Seen(found) => verdict = Some(found),
                 Next::Remembered => {}
                 Next::Changed => {
-                    revisions = self.cluster.storage.newest(target).await?;
+                    revisions = self.cluster.tools.storage.newest(target).await?;
                     certain = true;
                 }
             }
@@ -92,7 +92,7 @@ impl Pass<'_> {
     ) -> Result<Observed, Fault> {
         let latest = status::recorded(&self.status, &inputs.desired.target).map(|latest| latest.target);
         let previous = match &latest {
-            Some(target) if *target != inputs.desired.target => self.cluster.storage.at_rest(target).await?,
+            Some(target) if *target != inputs.desired.target => self.cluster.tools.storage.at_rest(target).await?,
             Some(_) => revisions.clone(),
             None => Vec::new(),
         };
@@ -179,7 +179,7 @@ impl Pass<'_> {
     fn rest(&mut self, desired: &Desired) -> Next {
         self.requests_are_handled();
         self.journal_is_done = true;
-        self.cluster.verifier.forget(&desired.target);
+        self.cluster.tools.verifier.forget(&desired.target);
         let tests = self.test_policy();
         history::truncate(&mut self.status.history, tests.ignored_by_remediation);
         self.editor().rendered(&desired.rendering);
@@ -189,11 +189,11 @@ impl Pass<'_> {
 
     async fn take_record(&mut self, inputs: &Inputs, version: i64, action: Action) -> Result<Next, Fault> {
         let target = &inputs.desired.target;
-        let Some(stored) = self.cluster.storage.stored(target, version).await? else {
+        let Some(stored) = self.cluster.tools.storage.stored(target, version).await? else {
             return Ok(Next::Changed);
         };
         self.status.storage_namespace = Some(target.storage.clone());
-        let verifier = &self.cluster.verifier;
+        let verifier = &self.cluster.tools.verifier;
         let mut objects = verifier.learn(target, version, stored.manifest()).to_vec();
         objects.extend(inputs.package.crds.iter().cloned());
         self.status.inventory = Some(verifier.inventory(target, &objects).await);
@@ -215,10 +215,10 @@ impl Pass<'_> {
 
     async fn verify(&mut self, inputs: &Inputs, facts: &Observed, version: i64) -> Result<Next, Fault> {
         let target = &inputs.desired.target;
-        let verifier = &self.cluster.verifier;
+        let verifier = &self.cluster.tools.verifier;
         let objects = match verifier.known(target, version) {
             Some(objects) => objects,
-            None => match self.cluster.storage.stored(target, version).await? {
+            None => match self.cluster.tools.storage.stored(target, version).await? {
                 Some(stored) => verifier.learn(target, version, stored.manifest()),
                 None => return Ok(Next::Changed),
             },
@@ -249,7 +249,7 @@ impl Pass<'_> {
 
     async fn succeed(&mut self, inputs: &Inputs, facts: &Observed, version: i64) -> Result<Next, Fault> {
         let (target, action) = (&inputs.desired.target, facts.action_of(version));
-        let Some(stored) = self.cluster.storage.stored(target, version).await? else {
+        let Some(stored) = self.cluster.tools.storage.stored(target, version).await? else {
             return Ok(Next::Changed);
         };
         self.refresh_previous(target, version).await?;
@@ -258,7 +258,7 @@ impl Pass<'_> {
             snapshot.config_digest.clone_from(&known.config_digest);
         }
         let told = Told::of(&snapshot).since(stored_at(facts, version));
-        self.cluster.verifier.forget(target);
+        self.cluster.tools.verifier.forget(target);
         if action == Action::Rollback && facts.record.remediated.is_some_and(|remediated| !remediated.done) {
             return Ok(self.rolled_back(snapshot, &told));
         }
@@ -279,7 +279,7 @@ impl Pass<'_> {
         let Some(before) = before.map(|known| known.version) else {
             return Ok(());
         };
-        match self.cluster.storage.stored(target, before).await? {
+        match self.cluster.tools.storage.stored(target, before).await? {
             Some(stored) => history::put(&mut self.status.history, snapshot(&stored, None)),
             None => self.status.history.retain(|known| known.version != before),
         }
@@ -289,17 +289,17 @@ impl Pass<'_> {
     async fn fail(&mut self, inputs: &Inputs, version: i64, action: Action, why: &str) -> Result<Next, Fault> {
         let target = &inputs.desired.target;
         let description = format!("Release \"{}\" failed: {why}", target.name);
-        let Some(stored) = self.cluster.storage.mark_failed(target, version, &description).await? else {
+        let Some(stored) = self.cluster.tools.storage.mark_failed(target, version, &description).await? else {
             return Ok(Next::Changed);
         };
-        self.cluster.verifier.forget(target);
+        self.cluster.tools.verifier.forget(target);
         self.note_failure(&stored, action, why);
         Ok(Next::Changed)
     }
 
     async fn record_failure(&mut self, inputs: &Inputs, version: i64, action: Action) -> Result<Next, Fault> {
         let target = &inputs.desired.target;
-        let Some(stored) = self.cluster.storage.stored(target, version).await? else {
+        let Some(stored) = self.cluster.tools.storage.stored(target, version).await? else {
             return Ok(Next::Changed);
         };
         let said = self.helm_said.take().unwrap_or_else(|| stored.description().to_owned());
@@ -326,19 +326,19 @@ impl Pass<'_> {
     }
 
     async fn discard(&mut self, target: &Target, version: i64) -> Result<Next, Fault> {
-        self.cluster.storage.discard(target, version).await?;
+        self.cluster.tools.storage.discard(target, version).await?;
         let (namespace, name) = (&target.namespace, &target.name);
         tracing::info!(namespace, name, version, "removed the half-made revision of an interrupted action");
         Ok(Next::Changed)
     }
 
     async fn unlock(&mut self, target: &Target, version: i64) -> Result<Next, Fault> {
-        let Some(before) = self.cluster.storage.stored(target, version).await? else {
+        let Some(before) = self.cluster.tools.storage.stored(target, version).await? else {
             return Ok(Next::Changed);
         };
         let was = before.status().as_str().to_owned();
         let description = format!("{UNLOCKED} '{was}' state");
-        let Some(stored) = self.cluster.storage.break_lock(target, version, &description).await? else {
+        let Some(stored) = self.cluster.tools.storage.break_lock(target, version, &description).await? else {
             return Ok(Next::Changed);
         };
         let snapshot = snapshot(&stored, None);

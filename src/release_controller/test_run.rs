@@ -55,7 +55,7 @@ impl Pass<'_> {
             Err(error) => Err(error),
         };
         self.controller.context.metrics.helm_action("test", result.is_ok());
-        let Some(stored) = self.cluster.storage.stored(target, version).await? else {
+        let Some(stored) = self.cluster.tools.storage.stored(target, version).await? else {
             return Ok(Next::Changed);
         };
         let mut snapshot = snapshot(&stored, None);

@@ -24,9 +24,9 @@ impl Pass<'_> {
     /// What became of the hook that failed in a revision: the trouble of its pods, in words.
     pub(super) async fn hook_trouble(&self, target: &Target, version: i64, redactor: &Redactor) -> Option<String> {
         // An explanation is worth no more than that: whatever fails here is passed over.
-        let stored = self.cluster.storage.stored(target, version).await.ok()??;
+        let stored = self.cluster.tools.storage.stored(target, version).await.ok()??;
         let hook = failed_hook(stored.hooks())?;
-        let verifier = &self.cluster.verifier;
+        let verifier = &self.cluster.tools.verifier;
         let live: Value = verifier.live(&target.namespace, &hook).await.ok()??;
         let why = verifier.why(&live, redactor).await?;
         let namespace = hook.namespace.as_deref().unwrap_or(&target.namespace);

@@ -15,6 +15,8 @@ const SILENCE: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub struct Reach {
     state: Mutex<State>,
+    /// Never asked.
+    certain: bool,
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -43,7 +45,7 @@ impl State {
 impl Reach {
     /// Of a cluster that needs no asking.
     pub fn certain() -> Self {
-        Self { state: Mutex::new(State::Answers), asking: tokio::sync::Mutex::default() }
+        Self { state: Mutex::new(State::Answers), certain: true, asking: tokio::sync::Mutex::default() }
     }
 
     /// Whether the cluster answers, and if not, why; none while another pass is asking.
@@ -62,6 +64,14 @@ impl Reach {
         }
         let _asking = self.asking.lock().await;
         self.ask(client).await
+    }
+
+    /// That it has answered does not mean that it still does: it is asked again.
+    pub fn doubt(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.certain && *state == State::Answers {
+            *state = State::Unknown;
+        }
     }
 
     /// It did not answer.
@@ -131,6 +141,13 @@ mod tests {
         let why = reach.at_once(&client).await.expect("asked").expect_err("nobody is there");
         assert_eq!(reach.in_turn(&client).await, Err(why.clone()));
         assert_eq!(reach.at_once(&client).await, Some(Err(why)));
-        assert_eq!(Reach::certain().at_once(&client).await, Some(Ok(())));
+        let certain = Reach::certain();
+        certain.doubt();
+        assert_eq!(certain.at_once(&client).await, Some(Ok(())));
+        let reach = Reach::default();
+        reach.set(State::Answers);
+        assert_eq!(reach.at_once(&client).await, Some(Ok(())));
+        reach.doubt();
+        assert!(matches!(reach.at_once(&client).await, Some(Err(_))), "it was asked again");
     }
 }
