@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::kube_ext::cluster::Settings;
 use crate::kube_ext::remote::RemoteOptions;
+use crate::sync::ceiling::Ceiling;
 
 /// GitOps for Helm in one small binary: a commit becomes a healthy release.
 #[derive(Debug, Parser)]
@@ -127,6 +128,13 @@ pub struct RunArgs {
     /// Allow kubeconfigs of other clusters to leave their API server unverified.
     #[arg(long, env = "FAIRLEAD_INSECURE_KUBECONFIG_TLS")]
     pub insecure_kubeconfig_tls: bool,
+    /// Per cent of a `Kustomization`'s objects that may be pruned at once without being told so; 100 is no limit.
+    #[arg(long, env = "FAIRLEAD_PRUNE_CEILING_PERCENT", default_value_t = Ceiling::default().percent,
+          value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub prune_ceiling_percent: u8,
+    /// Objects that may be pruned at once without being told so, however large their share is.
+    #[arg(long, env = "FAIRLEAD_PRUNE_CEILING_OBJECTS", default_value_t = Ceiling::default().objects, value_name = "N")]
+    pub prune_ceiling_objects: usize,
     /// Controllers to run, all by default.
     #[arg(long, env = "FAIRLEAD_CONTROLLERS", value_delimiter = ',', value_name = "LIST",
           default_values_t = [ControllerGroup::Source, ControllerGroup::Kustomize, ControllerGroup::Helm])]
@@ -192,6 +200,8 @@ pub struct Config {
     pub build: BuildArgs,
     /// How other clusters are reached.
     pub remote: RemoteOptions,
+    /// How much of a `Kustomization` may be pruned at once.
+    pub prune_ceiling: Ceiling,
 }
 
 impl Config {
@@ -257,6 +267,7 @@ impl RunArgs {
                 insecure_tls: self.insecure_kubeconfig_tls,
                 default_account: given(self.default_kubeconfig_service_account.as_ref()),
             },
+            prune_ceiling: Ceiling { percent: self.prune_ceiling_percent, objects: self.prune_ceiling_objects },
         })
     }
 }
@@ -278,6 +289,7 @@ mod tests {
         assert_eq!(config.artifact_url, "http://0.0.0.0:9090");
         assert_eq!(config.concurrent, 4);
         assert_eq!(config.remote, RemoteOptions::default());
+        assert_eq!(config.prune_ceiling, Ceiling::default());
     }
 
     #[test]
@@ -300,6 +312,7 @@ mod tests {
             (["--listen", "nowhere"], "--listen"),
             (["--artifact-url", "ftp://x"], "--artifact-url"),
             (["--controllers", "nope"], "--controllers"),
+            (["--prune-ceiling-percent", "101"], "--prune-ceiling-percent"),
         ] {
             let error = config(&args).unwrap_err();
             assert!(error.contains(needle), "{error}");

@@ -10,5 +10,17 @@ mod bad_input;
 mod builds;
 #[path = "sync/folder.rs"]
 mod folder;
+#[path = "sync/health.rs"]
+mod health;
+#[path = "sync/history.rs"]
+mod history;
+#[path = "sync/identity.rs"]
+mod identity;
+#[path = "sync/policies.rs"]
+mod policies;
+#[path = "sync/prune.rs"]
+mod prune;
+#[path = "sync/replay.rs"]
+mod replay;
 #[path = "sync/variables.rs"]
 mod variables;

@@ -6,6 +6,8 @@ pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 pub const FORCE_AT: &str = "reconcile.fluxcd.io/forceAt";
 /// Asks for the failure counters to start anew; works if its value equals `REQUESTED_AT`'s.
 pub const RESET_AT: &str = "reconcile.fluxcd.io/resetAt";
+/// On a `Kustomization`: the revision whose pruning may go beyond the ceiling. Ours.
+pub const ALLOW_PRUNE: &str = "fairlead.dev/allow-prune";
 /// Label, or annotation on an applied object, that switches a `Kustomization`'s hold on it off.
 pub const RECONCILE: &str = "kustomize.toolkit.fluxcd.io/reconcile";
 /// Label or annotation on an applied object that keeps it from being pruned.

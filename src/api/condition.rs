@@ -8,6 +8,8 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 /// Condition: the applied objects are healthy.
 pub const HEALTHY: &str = "Healthy";
+/// Condition: the newest revision is not applied in full; absent otherwise. Ours.
+pub const BEHIND: &str = "Behind";
 /// Condition: the last helm install, upgrade or rollback succeeded.
 pub const RELEASED: &str = "Released";
 /// Condition: the chart's tests succeeded.
@@ -57,6 +59,8 @@ pub mod reason {
     pub const UNSUPPORTED_CONNECTION_TYPE: &str = "UnsupportedConnectionType";
     /// Objects could not be pruned.
     pub const PRUNE_FAILED: &str = "PruneFailed";
+    /// More objects left the folder than may be pruned without being told so.
+    pub const PRUNE_STOPPED: &str = "PruneStopped";
     /// The source has no artifact, or it cannot be fetched.
     pub const ARTIFACT_FAILED: &str = "ArtifactFailed";
     /// The manifests cannot be read or built.

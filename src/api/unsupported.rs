@@ -122,24 +122,16 @@ pub fn kustomization(spec: &KustomizationSpec) -> Vec<&'static str> {
         build_metadata: _,
         components: _,
         ignore_missing_components: _,
+        force: _,
+        health_checks: _,
+        health_check_exprs: _,
+        kube_config: _,
+        service_account_name: _,
         // Not yet.
         decryption,
-        kube_config,
-        health_checks,
-        service_account_name,
-        force,
-        health_check_exprs,
         ignore,
     } = spec;
-    set(&[
-        ("spec.decryption", decryption.is_some()),
-        ("spec.kubeConfig", kube_config.is_some()),
-        ("spec.healthChecks", !health_checks.is_empty()),
-        ("spec.serviceAccountName", service_account_name.is_some()),
-        ("spec.force", *force),
-        ("spec.healthCheckExprs", !health_check_exprs.is_empty()),
-        ("spec.ignore", !ignore.is_empty()),
-    ])
+    set(&[("spec.decryption", decryption.is_some()), ("spec.ignore", !ignore.is_empty())])
 }
 
 /// Paths of the fields of a `HelmRelease` that are set and not acted on.
@@ -250,10 +242,9 @@ mod tests {
             "sourceRef": {"kind": "Bucket", "name": "b"},
             "dependsOn": [{"name": "a"}, {"name": "b", "readyExpr": "true"}],
             "healthChecks": [{"kind": "Deployment", "name": "a"}],
-            "force": true,
             "postBuild": {"substitute": {"a": "b"}},
         });
-        assert_eq!(kustomization(&spec(folder)), ["spec.healthChecks", "spec.force"]);
+        assert!(kustomization(&spec(folder)).is_empty());
         let release = json!({
             "interval": "1m",
             "chart": {"spec": {"chart": "ui", "sourceRef": source_ref, "verify": verify}},

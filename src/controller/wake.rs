@@ -10,10 +10,11 @@ use kube::Resource;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Change, Watched, namespaced_name};
+use crate::api::annotation;
 
 /// Annotations that ask for a pass when they change.
-const REQUESTS: [&str; 3] =
-    ["reconcile.fluxcd.io/requestedAt", "reconcile.fluxcd.io/forceAt", "reconcile.fluxcd.io/resetAt"];
+const REQUESTS: [&str; 4] =
+    [annotation::REQUESTED_AT, annotation::FORCE_AT, annotation::RESET_AT, annotation::ALLOW_PRUNE];
 
 /// What of an object wakes its controller.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! Server-side apply of one object, with every refusal put into words.
 
+mod ownership;
 mod refusal;
 mod unknown_field;
 
+pub use ownership::{Conflict, adopt};
 pub use refusal::{ApplyError, Refusal};
 
 use super::discovery::Resolved;
@@ -25,6 +27,8 @@ pub enum Change {
     Configured,
     /// The object was already as wanted.
     Unchanged,
+    /// The object was deleted and made anew, because a field of it cannot change.
+    Recreated,
 }
 
 /// Who applies, and whether for good.
@@ -47,6 +51,8 @@ pub struct Applied {
     pub unknown_fields: Vec<String>,
     /// What the API server warned about, word for word.
     pub warnings: Vec<String>,
+    /// Fields that somebody else owned with another value, and that are ours now.
+    pub taken: Vec<Conflict>,
 }
 
 /// Applies a manifest (with `apiVersion`, `kind` and `metadata.name`), taking over fields that
@@ -74,8 +80,15 @@ pub async fn apply_as(
 ) -> Result<Applied, ApplyError> {
     let mut manifest = manifest;
     let mut unknown_fields = Vec::new();
+    let mut taken = Vec::new();
+    // Asked for what it would take from others only where that can be told.
+    let mut force = manner.dry_run;
     loop {
-        match attempt(manner, client, resolved, namespace, &manifest).await {
+        match attempt(manner, force, client, resolved, namespace, &manifest).await {
+            Err(error) if !force && !error.conflicts.is_empty() => {
+                force = true;
+                taken = error.conflicts;
+            }
             Err(error) => {
                 let removed = unknown_field::remove(&mut manifest, &error.message);
                 if removed.is_empty() {
@@ -84,7 +97,7 @@ pub async fn apply_as(
                 unknown_fields.extend(removed);
             }
             Ok(applied) => {
-                return Ok(Applied { unknown_fields, ..applied });
+                return Ok(Applied { unknown_fields, taken, ..applied });
             }
         }
     }
@@ -92,6 +105,7 @@ pub async fn apply_as(
 
 async fn attempt(
     manner: Manner<'_>,
+    force: bool,
     client: &Client,
     resolved: &Resolved,
     namespace: Option<&str>,
@@ -100,8 +114,8 @@ async fn attempt(
     let name = manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let namespace = namespace.filter(|_| resolved.namespaced);
     let path = DynamicObject::url_path(&resolved.resource, namespace);
-    let parameters = PatchParams::apply(manner.manager).force().validation_warn();
-    let parameters = PatchParams { dry_run: manner.dry_run, ..parameters };
+    let parameters = PatchParams::apply(manner.manager).validation_warn();
+    let parameters = PatchParams { dry_run: manner.dry_run, force, ..parameters };
     let request = Request::new(path)
         .patch(name, &parameters, &Patch::Apply(manifest))
         .map_err(|error| ApplyError::unsent(&error))?;
@@ -121,7 +135,7 @@ async fn attempt(
         _ if written_since(manner.manager, &object, date, started.elapsed()) => Change::Configured,
         _ => Change::Unchanged,
     };
-    Ok(Applied { change, object, unknown_fields: Vec::new(), warnings: warnings(&parts.headers) })
+    Ok(Applied { change, object, unknown_fields: Vec::new(), warnings: warnings(&parts.headers), taken: Vec::new() })
 }
 
 fn refused(code: http::StatusCode, body: &[u8]) -> ApplyError {

@@ -1,13 +1,12 @@
 //! From a manifest to what is sent to the API server. Pure.
 
 use super::inventory::split_api_version;
-use super::prune::{OWNER_NAME, OWNER_NAMESPACE, RECONCILE_KEY};
+use super::prune::{OWNER_NAME, OWNER_NAMESPACE};
 use serde_json::{Map, Value, json};
 
 /// Fields that the API server owns: a manifest that was dumped from a cluster has them.
 const SERVER_FIELDS: [&str; 6] =
     ["creationTimestamp", "managedFields", "resourceVersion", "uid", "generation", "selfLink"];
-const SSA_KEY: &str = "kustomize.toolkit.fluxcd.io/ssa";
 
 /// The Kustomization that objects belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,30 +15,6 @@ pub struct Owner {
     pub namespace: String,
     /// Name of the Kustomization.
     pub name: String,
-}
-
-/// How the labels and annotations of a manifest want it applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// As the manifest says.
-    Apply,
-    /// Only when the object does not exist.
-    IfNotPresent,
-    /// Not at all.
-    Ignore,
-}
-
-/// Reads `kustomize.toolkit.fluxcd.io/ssa` and `…/reconcile`.
-pub fn policy(object: &Value) -> Policy {
-    let value = |key: &str| ["annotations", "labels"].iter().find_map(|map| object["metadata"][*map][key].as_str());
-    let says = |key: &str, wanted: &str| value(key).is_some_and(|value| value.eq_ignore_ascii_case(wanted));
-    if says(SSA_KEY, "Ignore") || says(RECONCILE_KEY, "disabled") {
-        Policy::Ignore
-    } else if says(SSA_KEY, "IfNotPresent") {
-        Policy::IfNotPresent
-    } else {
-        Policy::Apply
-    }
 }
 
 /// The object as it is to be in the cluster: in its namespace, with its owner's labels, without
@@ -135,20 +110,5 @@ mod tests {
         let binding = prepared(binding, false);
         assert_eq!(binding["subjects"][0]["namespace"], "t");
         assert_eq!(binding["subjects"][1]["namespace"], "b");
-    }
-
-    #[test]
-    fn labels_and_annotations_choose_the_policy() {
-        let object = |map: &str, key: &str, value: &str| json!({"metadata": {map: {key: value}}});
-        let table = [
-            (json!({"metadata": {}}), Policy::Apply),
-            (object("annotations", SSA_KEY, "Merge"), Policy::Apply),
-            (object("annotations", SSA_KEY, "IfNotPresent"), Policy::IfNotPresent),
-            (object("labels", SSA_KEY, "ignore"), Policy::Ignore),
-            (object("labels", RECONCILE_KEY, "disabled"), Policy::Ignore),
-        ];
-        for (object, expected) in table {
-            assert_eq!(policy(&object), expected, "{object}");
-        }
     }
 }

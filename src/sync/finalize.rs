@@ -1,6 +1,7 @@
 //! The end of a Kustomization: its objects go, or stay, as its deletion policy says.
 
 use super::garbage;
+use super::identity::Exit;
 use super::reconciler::{KustomizationController, inventory_of, owner_of, timeout};
 use super::status::{self, Ending, Facts};
 use crate::api::condition::reason;
@@ -30,14 +31,19 @@ pub(super) async fn finalize(
 ) -> Result<Requeue, kube::Error> {
     let inventory = inventory_of(object);
     if deletes_objects(object) && !inventory.is_empty() {
+        let cluster = match controller.enter_to_leave(object).await? {
+            Exit::Open(cluster) => cluster,
+            Exit::Gone(why) => return let_go(controller, object, &why, inventory.len()).await,
+            Exit::Closed(why) => return refused(controller, object, why).await,
+        };
         let entries = inventory.entries();
-        let collected = garbage::collect(&controller.resolver, &owner_of(object), entries.clone()).await;
+        let collected = garbage::collect(&cluster.resolver, &owner_of(object), entries.clone()).await;
         if let Some((id, _, why)) = collected.failed.first() {
             let message = format!("{} objects cannot be deleted, first {id}: {why}", collected.failed.len());
             return refused(controller, object, message).await;
         }
         if object.spec.deletion_policy == Some(DeletionPolicy::WaitForTermination) {
-            let left = garbage::remaining(&controller.resolver, entries.into_iter()).await;
+            let left = garbage::remaining(&cluster.resolver, entries.into_iter()).await;
             if !left.is_empty() && !is_overdue(object, Timestamp::now()) {
                 return Ok(Requeue::After(STEP));
             }
@@ -45,9 +51,25 @@ pub(super) async fn finalize(
         let gone = format!("deleted with {} of {} objects", collected.deleted.len(), inventory.len());
         controller.context.reporter.normal(object, reason::RECONCILIATION_SUCCEEDED, &gone, &[]);
     }
+    end(controller, object).await
+}
+
+async fn end(controller: &KustomizationController, object: &Kustomization) -> Result<Requeue, kube::Error> {
     controller.memories.forget(object);
     controller.context.remove_finalizer(object).await?;
     Ok(Requeue::OnChange)
+}
+
+/// Nobody can delete the objects any more: they stay, rather than the Kustomization for ever.
+async fn let_go(
+    controller: &KustomizationController,
+    object: &Kustomization,
+    why: &str,
+    objects: usize,
+) -> Result<Requeue, kube::Error> {
+    let message = format!("{why}: {objects} objects stay");
+    controller.context.reporter.warning(object, reason::PRUNE_FAILED, &message, &[]);
+    end(controller, object).await
 }
 
 async fn refused(

@@ -53,24 +53,45 @@ pub async fn collect(resolver: &Resolver, owner: &Owner, entries: Vec<(ObjectId,
     collected
 }
 
+/// Which of the objects would be deleted by [`collect`]. Those that nobody can look at count.
+pub async fn doomed(resolver: &Resolver, owner: &Owner, entries: &[(ObjectId, String)]) -> Vec<ObjectId> {
+    let looks = entries.iter().cloned().map(|(id, version)| async move {
+        let found = Box::pin(to_delete(resolver, owner, &id, &version)).await;
+        (!matches!(found, Ok(None))).then_some(id)
+    });
+    futures::stream::iter(looks).buffered(CONCURRENCY).filter_map(std::future::ready).collect().await
+}
+
 async fn delete(resolver: &Resolver, owner: &Owner, id: &ObjectId, version: &str) -> Result<Fate, String> {
-    let Some(api) = api(resolver, id, version).await? else {
+    let Some((api, uid)) = to_delete(resolver, owner, id, version).await? else {
         return Ok(Fate::LetGo);
     };
-    let Some(live) = api.get_opt(&id.name).await.map_err(|error| error.to_string())? else {
-        return Ok(Fate::LetGo);
-    };
-    let uid = live.metadata.uid.clone();
-    let live = serde_json::to_value(live).map_err(|error| error.to_string())?;
-    if verdict(&live, &owner.namespace, &owner.name) != Verdict::Delete {
-        return Ok(Fate::LetGo);
-    }
     let parameters = DeleteParams::background().preconditions(Preconditions { uid, resource_version: None });
     match api.delete(&id.name, &parameters).await {
         Ok(_) => Ok(Fate::Deleted),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Fate::Deleted),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The API of an object that is ours to delete, and the object's uid; none when it is not there, or
+/// not ours, or marked to stay.
+async fn to_delete(
+    resolver: &Resolver,
+    owner: &Owner,
+    id: &ObjectId,
+    version: &str,
+) -> Result<Option<(Api<DynamicObject>, Option<String>)>, String> {
+    let Some(api) = api(resolver, id, version).await? else {
+        return Ok(None);
+    };
+    let Some(live) = api.get_opt(&id.name).await.map_err(|error| error.to_string())? else {
+        return Ok(None);
+    };
+    let uid = live.metadata.uid.clone();
+    let live = serde_json::to_value(live).map_err(|error| error.to_string())?;
+    let ours = verdict(&live, &owner.namespace, &owner.name) == Verdict::Delete;
+    Ok(ours.then_some((api, uid)))
 }
 
 /// Which of the objects still exist and are ours to wait for.

@@ -2,13 +2,16 @@
 //! costs one full pass.
 
 use super::inventory::ObjectId;
+use super::wait::Awaited;
 use crate::api::annotation;
 use crate::api::kustomize::v1::Kustomization;
 use crate::api::meta::Artifact;
 use crate::controller::namespaced_name;
+use crate::kube_ext::cluster::Cluster;
+use crate::redact::Redactor;
 use kube::ResourceExt as _;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Everything that makes a pass a new one.
@@ -20,11 +23,13 @@ pub struct Input {
     digest: String,
     revision: String,
     material: u64,
+    cluster: String,
 }
 
 impl Input {
-    /// The input of a pass over this object with this artifact and what has this digest.
-    pub fn of(object: &Kustomization, artifact: &Artifact, material: u64) -> Self {
+    /// The input of a pass over this object with this artifact, and what has this digest, in this
+    /// cluster.
+    pub fn of(object: &Kustomization, artifact: &Artifact, material: u64, cluster: &Cluster) -> Self {
         Self {
             uid: object.metadata.uid.clone(),
             generation: object.metadata.generation,
@@ -32,6 +37,7 @@ impl Input {
             digest: artifact.digest.clone(),
             revision: artifact.revision.clone(),
             material,
+            cluster: format!("{} {}", cluster.label, cluster.identity.user.as_deref().unwrap_or_default()),
         }
     }
 }
@@ -45,8 +51,16 @@ pub struct Memory {
     pub full_at: Instant,
     /// Digests of the manifests that are applied.
     pub digests: BTreeMap<ObjectId, u64>,
+    /// Checksum of all manifests that were read.
+    pub digest: Option<String>,
+    /// Knows what of the manifests must not be told.
+    pub redactor: Redactor,
     /// Since when health is waited for.
     pub waiting_since: Option<Instant>,
+    /// The objects whose health is waited for.
+    pub awaited: Arc<Vec<Awaited>>,
+    /// They did not become healthy in time: from now on it only counts whether they are.
+    pub gave_up: bool,
     /// Warnings of the pass whose health is waited for.
     pub warnings: String,
 }

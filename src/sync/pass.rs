@@ -1,12 +1,13 @@
 //! One pass: read the folder, apply it, prune what left it.
 
 use super::build::Builder;
+use super::ceiling::{self, Ceiling, Consent};
 use super::desired::Owner;
 use super::garbage::{self, Collected};
+use super::history;
 use super::inventory::{Inventory, ObjectId};
 use super::manifest::Manifest;
 use super::material::Material;
-
 use super::post_build;
 use super::problem::{Hold, Place, Problem, Severity};
 use super::prune::{self, Plan};
@@ -15,14 +16,18 @@ use super::stages::{Outcome, Stages};
 use super::status::{Ending, ending};
 use super::substitute::Variables;
 use super::validate::validate;
+use super::wait::Exceptions;
 use crate::api::condition::reason;
 use crate::api::kustomize::v1::KustomizationSpec;
-use crate::kube_ext::apply::Change;
+use crate::kube_ext::apply::{Change, Conflict};
 use crate::kube_ext::discovery::Resolver;
 use crate::redact::Redactor;
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+
+/// How many fields that were taken over an event names for an object.
+const TAKEN_SHOWN: usize = 3;
 
 /// What a pass works with.
 pub struct Pass<'a> {
@@ -40,6 +45,10 @@ pub struct Pass<'a> {
     pub material: Material,
     /// What earlier passes applied.
     pub inventory: Inventory,
+    /// How much may be deleted without consent.
+    pub ceiling: Ceiling,
+    /// Whether more than that may be.
+    pub consent: Consent<'a>,
 }
 
 /// What a pass did.
@@ -53,6 +62,27 @@ pub struct Done {
     pub changes: Vec<String>,
     /// Digests of the manifests that are applied.
     pub digests: BTreeMap<ObjectId, u64>,
+    /// Objects whose health is another matter.
+    pub exceptions: Exceptions,
+    /// Checksum of all manifests that were read; none when the folder could not be.
+    pub digest: Option<String>,
+    /// Knows what must not be told.
+    pub redactor: Redactor,
+}
+
+impl Done {
+    /// Nothing could be read; `known` are the digests of what is applied.
+    pub fn unread(ending: Ending, known: &BTreeMap<ObjectId, u64>) -> Self {
+        Self {
+            ending,
+            inventory: None,
+            changes: Vec::new(),
+            digests: known.clone(),
+            exceptions: Exceptions::default(),
+            digest: None,
+            redactor: Redactor::default(),
+        }
+    }
 }
 
 impl Pass<'_> {
@@ -62,21 +92,24 @@ impl Pass<'_> {
         let Read { manifests, mut problems, redactor } = match self.read(root).await {
             Ok(read) => read,
             Err(ending) => {
-                return Done { ending, inventory: None, changes: Vec::new(), digests: known.clone() };
+                return Done::unread(ending, known);
             }
         };
+        let digest = history::digest(manifests.iter().map(|manifest| (manifest.id(), &manifest.object)));
         let total = manifests.len() + problems.iter().filter(|problem| hides_an_object(problem)).count();
         let stages = Stages {
             client: self.client,
             resolver: self.resolver,
             owner: &self.owner,
             target_namespace: self.spec.target_namespace.as_deref(),
+            force: self.spec.force,
         };
         let due = |id: &ObjectId, digest: u64| full || known.get(id) != Some(&digest);
         let mut outcome = Box::pin(stages.run(manifests, known, due)).await;
         problems.append(&mut outcome.problems);
         let problems = problems.into_iter().map(|problem| problem.without_secrets(&redactor)).collect();
-        self.prune(outcome, problems, total).await
+        let done = self.prune(outcome, problems, total).await;
+        Done { digest: Some(digest), redactor, ..done }
     }
 
     async fn read(&self, root: PathBuf) -> Result<Read, Ending> {
@@ -118,8 +151,9 @@ impl Pass<'_> {
 
     async fn prune(&self, outcome: Outcome, mut problems: Vec<Problem>, total: usize) -> Done {
         let stated = self.stated(&outcome, &problems);
-        let plan = prune::plan(&self.inventory, &stated, &problems, self.spec.prune);
+        let mut plan = prune::plan(&self.inventory, &stated, &problems, self.spec.prune);
         problems.extend(held_back(&plan, &problems));
+        let stopped = self.stop(&mut plan).await;
         let mut inventory = self.next_inventory(&outcome, &stated, &plan);
         let collected = garbage::collect(self.resolver, &self.owner, plan.delete).await;
         for (id, version, _) in &collected.failed {
@@ -129,14 +163,33 @@ impl Pass<'_> {
             Ending::Applied { .. } if !collected.failed.is_empty() => {
                 failed(reason::PRUNE_FAILED, undeleted(&collected))
             }
-            other => other,
+            other => with_stop(other, stopped),
         };
         Done {
             ending,
             inventory: Some(inventory),
             changes: changes(&outcome, &collected),
-            digests: outcome.applied.into_iter().map(|(id, done)| (id, done.digest)).collect(),
+            exceptions: outcome.exceptions,
+            digest: None,
+            redactor: Redactor::default(),
+            digests: outcome.applied.into_iter().filter_map(|(id, done)| Some((id, done.digest?))).collect(),
         }
+    }
+
+    /// Keeps what would be deleted when it is more than the ceiling allows and nobody has said that
+    /// it is meant; says so then.
+    async fn stop(&self, plan: &mut Plan) -> Option<String> {
+        let (ceiling, total) = (self.ceiling, self.inventory.len());
+        if !ceiling.is_exceeded(plan.delete.len(), total) || self.consent.is_given() {
+            return None;
+        }
+        // What is gone already, or has moved to another Kustomization, is no loss.
+        let doomed = garbage::doomed(self.resolver, &self.owner, &plan.delete).await;
+        if !ceiling.is_exceeded(doomed.len(), total) {
+            return None;
+        }
+        plan.held.append(&mut plan.delete);
+        Some(ceiling::message(ceiling, self.consent, &doomed, total))
     }
 
     /// Every object that the folder states in some form: none of them left it.
@@ -186,6 +239,18 @@ fn failed(reason: &'static str, message: String) -> Ending {
     Ending::Failed { reason, message }
 }
 
+/// The ending of a pass that did not prune all it should have.
+fn with_stop(ending: Ending, stopped: Option<String>) -> Ending {
+    match (ending, stopped) {
+        (ending, None) => ending,
+        (Ending::Failed { reason, message }, Some(stopped)) => failed(reason, format!("{stopped}; {message}")),
+        (Ending::Applied { warnings }, Some(stopped)) if !warnings.is_empty() => {
+            failed(reason::PRUNE_STOPPED, format!("{stopped}; {warnings}"))
+        }
+        (_, Some(stopped)) => failed(reason::PRUNE_STOPPED, stopped),
+    }
+}
+
 fn unreadable(error: &ScanError) -> Ending {
     let message = error.to_string();
     match error {
@@ -217,11 +282,28 @@ fn undeleted(collected: &Collected) -> String {
     format!("{} objects could not be deleted: {}", collected.failed.len(), reasons.join("; "))
 }
 
+/// Which fields were taken over from whom.
+fn taken(conflicts: &[Conflict]) -> String {
+    if conflicts.is_empty() {
+        return String::new();
+    }
+    let mut shown: Vec<_> = conflicts.iter().take(TAKEN_SHOWN).map(ToString::to_string).collect();
+    if conflicts.len() > TAKEN_SHOWN {
+        shown.push(format!("{} more", conflicts.len() - TAKEN_SHOWN));
+    }
+    format!(" (took over {})", shown.join(", "))
+}
+
 fn changes(outcome: &Outcome, collected: &Collected) -> Vec<String> {
-    let applied = outcome.applied.iter().filter_map(|(id, done)| match done.change? {
-        Change::Created => Some(format!("{id} created")),
-        Change::Configured => Some(format!("{id} configured")),
-        Change::Unchanged => None,
+    let applied = outcome.applied.iter().filter_map(|(id, done)| {
+        let what = match done.change? {
+            Change::Created => "created",
+            Change::Configured => "configured",
+            Change::Recreated => "deleted and made anew",
+            Change::Unchanged if done.taken.is_empty() => return None,
+            Change::Unchanged => "unchanged",
+        };
+        Some(format!("{id} {what}{}", taken(&done.taken)))
     });
     applied.chain(collected.deleted.iter().map(|id| format!("{id} deleted"))).collect()
 }

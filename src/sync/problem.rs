@@ -11,6 +11,10 @@ const SHOWN: usize = 5;
 /// Longest text of one problem in a message, in characters.
 const LONGEST: usize = 400;
 
+/// What can be done about a field that cannot change.
+const IMMUTABLE: &str = "this field cannot change: put it back, or set the annotation \
+                         kustomize.toolkit.fluxcd.io/force: enabled on the object to have it deleted and made anew";
+
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -141,7 +145,8 @@ impl Problem {
         } else {
             error.message.as_str()
         };
-        Self { field: error.field.clone(), ..Self::error(place, reason).about(object).fix(error.fix()) }
+        let fix = if error.refusal == Refusal::Immutable { IMMUTABLE } else { error.fix() };
+        Self { field: error.field.clone(), ..Self::error(place, reason).about(object).fix(fix) }
     }
 }
 
@@ -228,6 +233,7 @@ mod tests {
             refusal: Refusal::Invalid,
             field: Some("data.password".to_owned()),
             message: "got hunter2".to_owned(),
+            conflicts: Vec::new(),
         };
         let text = Problem::refused(place("a.yaml", 1), &ObjectId::of(&object), &error).to_string();
         assert!(text.contains("data.password") && !text.contains("hunter2"), "{text}");

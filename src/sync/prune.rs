@@ -3,13 +3,10 @@
 use super::inventory::{Inventory, ObjectId};
 use super::order::Stage;
 use super::problem::{Hold, Problem};
+use crate::api::annotation::{DISABLED, PRUNE, RECONCILE, SSA};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Label or annotation that keeps an object when its value is `disabled`.
-pub const PRUNE_KEY: &str = "kustomize.toolkit.fluxcd.io/prune";
-/// Label or annotation that keeps Flux's hands off an object when its value is `disabled`.
-pub const RECONCILE_KEY: &str = "kustomize.toolkit.fluxcd.io/reconcile";
 /// Labels that name the Kustomization an object belongs to.
 pub const OWNER_NAME: &str = "kustomize.toolkit.fluxcd.io/name";
 /// See [`OWNER_NAME`].
@@ -66,14 +63,14 @@ pub enum Verdict {
 pub fn verdict(live: &Value, namespace: &str, name: &str) -> Verdict {
     let metadata = &live["metadata"];
     let label = |key: &str| metadata["labels"][key].as_str();
-    let says_disabled = |key: &str| {
+    let says = |key: &str, wanted: &str| {
         ["labels", "annotations"]
             .iter()
-            .any(|map| metadata[*map][key].as_str().is_some_and(|value| value.eq_ignore_ascii_case("disabled")))
+            .any(|map| metadata[*map][key].as_str().is_some_and(|value| value.eq_ignore_ascii_case(wanted)))
     };
     if label(OWNER_NAME) != Some(name) || label(OWNER_NAMESPACE) != Some(namespace) {
         Verdict::NotOurs
-    } else if says_disabled(PRUNE_KEY) || says_disabled(RECONCILE_KEY) {
+    } else if says(PRUNE, DISABLED) || says(RECONCILE, DISABLED) || says(SSA, "Ignore") {
         Verdict::Keep
     } else {
         Verdict::Delete
@@ -148,10 +145,11 @@ mod tests {
             (live(ours.clone(), json!({})), Verdict::Delete),
             (live(json!({}), json!({})), Verdict::NotOurs),
             (live(json!({OWNER_NAME: "other", OWNER_NAMESPACE: "flux-system"}), json!({})), Verdict::NotOurs),
-            (live(ours.clone(), json!({PRUNE_KEY: "disabled"})), Verdict::Keep),
-            (live(ours.clone(), json!({PRUNE_KEY: "Disabled"})), Verdict::Keep),
-            (live(ours.clone(), json!({RECONCILE_KEY: "disabled"})), Verdict::Keep),
-            (live(ours, json!({PRUNE_KEY: "enabled"})), Verdict::Delete),
+            (live(ours.clone(), json!({PRUNE: "disabled"})), Verdict::Keep),
+            (live(ours.clone(), json!({PRUNE: "Disabled"})), Verdict::Keep),
+            (live(ours.clone(), json!({RECONCILE: "disabled"})), Verdict::Keep),
+            (live(ours.clone(), json!({SSA: "Ignore"})), Verdict::Keep),
+            (live(ours, json!({PRUNE: "enabled"})), Verdict::Delete),
         ];
         for (object, expected) in table {
             assert_eq!(verdict(&object, "flux-system", "apps"), expected, "{object}");

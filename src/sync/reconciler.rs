@@ -1,8 +1,10 @@
 //! The Kustomization controller.
 
 use super::build::Builder;
+use super::ceiling::Consent;
 use super::desired::Owner;
 use super::finalize;
+use super::identity::Entry;
 use super::inventory::Inventory;
 use super::material::Material;
 use super::memory::{Input, Memories, Memory};
@@ -10,30 +12,37 @@ use super::pass::{Done, Pass};
 use super::source::{self, NotYet};
 use super::status::{self, Ending, Facts};
 use super::triggers;
-use super::wait::{self, Verdict};
+use super::wait::{self, Look, Verdict};
+use crate::api::annotation;
 use crate::api::condition::{READY, reason};
 use crate::api::kustomize::v1::{Kustomization, KustomizationSpec, KustomizationStatus};
 use crate::api::meta::Artifact;
 use crate::api::unsupported;
 use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON, NOT_ACTED_ON};
 use crate::controller::{Context, Reconciler, Requeue, dependencies, jittered, namespaced_name};
-use crate::kube_ext::discovery::Resolver;
+use crate::health::expressions::Checks;
+use crate::kube_ext::cluster::{Cluster, Clusters};
 use crate::source::store::ArtifactStore;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Pause between two looks at the health of applied objects.
-const HEALTH_STEP: Duration = Duration::from_secs(1);
+/// The shortest pause between two looks at the health of applied objects.
+const SHORTEST_POLL: Duration = Duration::from_millis(150);
+/// The longest one.
+const LONGEST_POLL: Duration = Duration::from_secs(2);
+/// The pause while another Kustomization is asking the same cluster whether it answers.
+const ASKED_BY_ANOTHER: Duration = Duration::from_secs(1);
 /// No timeout is shorter.
 const SHORTEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Keeps the cluster as the folders of Kustomizations say.
 pub struct KustomizationController {
     pub(super) context: Context,
-    pub(super) resolver: Resolver,
+    pub(super) clusters: Clusters,
     pub(super) memories: Memories,
     store: Arc<ArtifactStore>,
 }
@@ -41,8 +50,9 @@ pub struct KustomizationController {
 impl KustomizationController {
     /// A controller that reads artifacts from `store`.
     pub fn new(context: Context, store: Arc<ArtifactStore>) -> Self {
-        let resolver = Resolver::new(context.client.clone());
-        Self { context, resolver, memories: Memories::default(), store }
+        let settings = context.config.cluster_settings();
+        let clusters = Clusters::new(context.client.clone(), settings, |_, _| (), |_, _| ());
+        Self { context, clusters, memories: Memories::default(), store }
     }
 
     /// Kustomizations to look at because their source, a dependency or a variable changed.
@@ -76,6 +86,13 @@ impl Reconciler for KustomizationController {
             let ending = Ending::Stalled { reason: reason::INVALID_CEL_EXPRESSION, message };
             return self.finish(&object, &ending, &Facts::default(), &Told::default()).await;
         }
+        let checks = match Checks::read(&object.spec.health_check_exprs) {
+            Ok(checks) => checks,
+            Err(message) => {
+                let ending = Ending::Stalled { reason: reason::INVALID_CEL_EXPRESSION, message };
+                return self.finish(&object, &ending, &Facts::default(), &Told::default()).await;
+            }
+        };
         let source = source::source_id(&object);
         let (own, _) = namespaced_name(object.as_ref());
         if let Some(message) = self.context.denied(&own, source.kind.as_str(), &source.namespace, &source.name) {
@@ -83,7 +100,17 @@ impl Reconciler for KustomizationController {
             return self.finish(&object, &ending, &Facts::default(), &Told::default()).await;
         }
         match self.prerequisites(&object) {
-            Ok(artifact) => Box::pin(self.pass(object, &artifact)).await,
+            Ok(artifact) => match self.enter(&object).await? {
+                Entry::Open(cluster) => {
+                    let work = Work { artifact: &artifact, checks: &checks, cluster: &cluster };
+                    Box::pin(self.pass(object, work)).await
+                }
+                Entry::Closed(ending) => {
+                    let facts = Facts { artifact: Some(&artifact), ..Facts::default() };
+                    self.finish(&object, &ending, &facts, &Told::default()).await
+                }
+                Entry::Later => Ok(Requeue::After(jittered(ASKED_BY_ANOTHER))),
+            },
             Err(NotYet { reason, message }) => {
                 let ending = Ending::Failed { reason, message };
                 self.finish(&object, &ending, &Facts::default(), &Told::default()).await
@@ -97,6 +124,22 @@ impl Reconciler for KustomizationController {
 struct Told {
     changes: Vec<String>,
     took: Duration,
+    /// Until the next look at what is waited for.
+    pause: Duration,
+}
+
+/// What a pass works with.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    artifact: &'a Artifact,
+    checks: &'a Checks,
+    cluster: &'a Cluster,
+}
+
+/// What is waited for.
+struct Health<'a> {
+    inventory: &'a Inventory,
+    memory: Memory,
 }
 
 impl KustomizationController {
@@ -106,8 +149,9 @@ impl KustomizationController {
         Ok(artifact)
     }
 
-    async fn pass(&self, object: Arc<Kustomization>, artifact: &Artifact) -> Result<Requeue, kube::Error> {
+    async fn pass(&self, object: Arc<Kustomization>, work: Work<'_>) -> Result<Requeue, kube::Error> {
         let started = Instant::now();
+        let artifact = work.artifact;
         let strict = self.context.config.build.strict_substitutions;
         let material = match Material::gather(&self.context.client, &object, strict).await {
             Ok(material) => material,
@@ -117,34 +161,48 @@ impl KustomizationController {
                 return self.finish(&object, &ending, &facts, &Told::default()).await;
             }
         };
-        let input = Input::of(&object, artifact, material.digest());
+        let input = Input::of(&object, artifact, material.digest(), work.cluster);
         let memory = self.memories.get(&object).filter(|memory| memory.input == input);
         let object = if memory.is_none() { self.begin(&object, artifact).await? } else { object };
         let interval = object.spec.interval.to_std();
         let full = memory.as_ref().is_none_or(|memory| memory.full_at.elapsed() >= interval);
         if let Some(memory) = memory.as_ref().filter(|memory| !full && memory.waiting_since.is_some()) {
             let inventory = inventory_of(&object);
-            return self.check_health(&object, artifact, &inventory, memory.clone(), Told::default()).await;
+            let health = Health { inventory: &inventory, memory: memory.clone() };
+            return self.check_health(&object, work, health, Told::default()).await;
         }
         let known = self.memories.get(&object).map(|memory| memory.digests).unwrap_or_default();
-        let done = self.apply(&object, artifact, material, &known, full).await;
-        let full_at = memory.filter(|_| !full).map_or(started, |memory| memory.full_at);
-        let mut memory = Memory { input, full_at, digests: done.digests, waiting_since: None, warnings: String::new() };
-        let told = Told { changes: done.changes, took: started.elapsed() };
+        let done = self.apply(&object, work, material, &known, full).await;
         let inventory = done.inventory.unwrap_or_else(|| inventory_of(&object));
+        let mut memory = Memory {
+            input,
+            full_at: memory.as_ref().filter(|_| !full).map_or(started, |memory| memory.full_at),
+            digests: done.digests,
+            digest: done.digest,
+            redactor: done.redactor,
+            waiting_since: None,
+            awaited: Arc::new(wait::awaited(&object, &inventory, &done.exceptions)),
+            gave_up: memory.is_some_and(|memory| memory.gave_up),
+            warnings: String::new(),
+        };
+        let told = Told { changes: done.changes, took: started.elapsed(), ..Told::default() };
         if let Ending::Applied { warnings } = &done.ending
-            && object.spec.wait
+            && !memory.awaited.is_empty()
         {
             memory.warnings.clone_from(warnings);
             memory.waiting_since = Some(started);
-            return self.check_health(&object, artifact, &inventory, memory, told).await;
+            let health = Health { inventory: &inventory, memory };
+            return self.check_health(&object, work, health, told).await;
         }
+        let digest = memory.digest.clone();
         self.memories.put(&object, memory);
         let facts = Facts {
             artifact: Some(artifact),
             inventory: Some(&inventory),
-            checks_health: object.spec.wait,
+            checks_health: wait::is_asked_for(&object.spec),
             not_acted_on: &unsupported::kustomization(&object.spec),
+            digest: digest.as_deref(),
+            took: told.took,
         };
         self.finish(&object, &done.ending, &facts, &told).await
     }
@@ -162,21 +220,22 @@ impl KustomizationController {
     async fn apply(
         &self,
         object: &Kustomization,
-        artifact: &Artifact,
+        work: Work<'_>,
         material: Material,
         known: &std::collections::BTreeMap<super::inventory::ObjectId, u64>,
         full: bool,
     ) -> Done {
+        let Work { artifact, cluster, .. } = work;
         let root = match self.store.directory(artifact).await {
             Ok(root) => root,
             Err(error) => {
                 let ending = Ending::Failed { reason: reason::ARTIFACT_FAILED, message: error.to_string() };
-                return Done { ending, inventory: None, changes: Vec::new(), digests: known.clone() };
+                return Done::unread(ending, known);
             }
         };
         let pass = Pass {
-            client: &self.context.client,
-            resolver: &self.resolver,
+            client: &cluster.client,
+            resolver: &cluster.resolver,
             builder: Builder {
                 kustomize: &self.context.config.kustomize,
                 place: &self.context.config.builds(),
@@ -188,38 +247,63 @@ impl KustomizationController {
             spec: &object.spec,
             material,
             inventory: inventory_of(object),
+            ceiling: self.context.config.prune_ceiling,
+            consent: Consent {
+                revision: &artifact.revision,
+                given_for: object.annotations().get(annotation::ALLOW_PRUNE).map(String::as_str),
+            },
         };
-        Box::pin(pass.run(root, known, full)).await
+        let done = Box::pin(pass.run(root, known, full)).await;
+        Done { ending: self.explained(object, cluster, done.ending).await, ..done }
     }
 
     async fn check_health(
         &self,
         object: &Kustomization,
-        artifact: &Artifact,
-        inventory: &Inventory,
-        mut memory: Memory,
-        told: Told,
+        work: Work<'_>,
+        health: Health<'_>,
+        mut told: Told,
     ) -> Result<Requeue, kube::Error> {
+        let Health { inventory, mut memory } = health;
+        let Work { artifact, checks, cluster } = work;
         let timeout = timeout(&object.spec);
         let waited = memory.waiting_since.map_or(Duration::ZERO, |since| since.elapsed());
+        told.pause = (waited / 4).clamp(SHORTEST_POLL, LONGEST_POLL);
+        let overdue = waited > timeout || memory.gave_up;
+        let look = Look {
+            client: &cluster.client,
+            resolver: &cluster.resolver,
+            checks,
+            closely: false,
+            redactor: &memory.redactor,
+        };
+        let mut verdict = look.at(&memory.awaited).await;
+        if matches!(verdict, Verdict::Failed(_)) || (overdue && verdict != Verdict::Healthy) {
+            verdict = Look { closely: true, ..look }.at(&memory.awaited).await;
+        }
+        if overdue {
+            verdict = verdict.at_last(timeout);
+        }
         let failed = |message| Ending::Failed { reason: reason::HEALTH_CHECK_FAILED, message };
-        let ending = match wait::look(&self.resolver, inventory).await {
+        let ending = match verdict {
             Verdict::Healthy => Ending::Applied { warnings: std::mem::take(&mut memory.warnings) },
             Verdict::Failed(message) => failed(message),
-            Verdict::Waiting(message) if waited > timeout => {
-                failed(format!("not healthy within {timeout:?}: {message}"))
-            }
             Verdict::Waiting(message) => Ending::Waiting { message },
         };
         if !matches!(ending, Ending::Waiting { .. }) {
             memory.waiting_since = None;
         }
+        memory.gave_up = matches!(ending, Ending::Failed { .. });
+        told.took = waited;
+        let digest = memory.digest.clone();
         self.memories.put(object, memory);
         let facts = Facts {
             artifact: Some(artifact),
             inventory: Some(inventory),
             checks_health: true,
             not_acted_on: &unsupported::kustomization(&object.spec),
+            digest: digest.as_deref(),
+            took: waited,
         };
         self.finish(object, &ending, &facts, &told).await
     }
@@ -238,7 +322,7 @@ impl KustomizationController {
         let spec = &object.spec;
         Ok(match ending {
             Ending::Applied { .. } => Requeue::After(jittered(spec.interval.to_std())),
-            Ending::Waiting { .. } => Requeue::After(HEALTH_STEP),
+            Ending::Waiting { .. } => Requeue::After(told.pause),
             Ending::Failed { .. } => Requeue::Backoff { max: spec.retry_interval.unwrap_or(spec.interval).to_std() },
             Ending::Stalled { .. } => Requeue::OnChange,
         })
@@ -291,13 +375,9 @@ impl KustomizationController {
     }
 }
 
-/// Fields without which other objects would be applied, or in another place, or as somebody else.
+/// Fields without which other objects would be applied.
 fn must_not_be_ignored(spec: &KustomizationSpec) -> Vec<&'static str> {
-    let set = [
-        ("spec.decryption", spec.decryption.is_some()),
-        ("spec.kubeConfig", spec.kube_config.is_some()),
-        ("spec.serviceAccountName", spec.service_account_name.is_some()),
-    ];
+    let set = [("spec.decryption", spec.decryption.is_some())];
     set.into_iter().filter(|(_, set)| *set).map(|(field, _)| field).collect()
 }
 
@@ -339,11 +419,10 @@ mod tests {
     }
 
     #[test]
-    fn an_apply_elsewhere_or_as_somebody_else_is_refused() {
+    fn an_apply_of_other_objects_is_refused() {
         let mut spec = KustomizationSpec::default();
         assert!(must_not_be_ignored(&spec).is_empty());
-        spec.service_account_name = Some("tenant".to_owned());
-        spec.kube_config = Some(crate::api::meta::KubeConfigReference::default());
-        assert_eq!(must_not_be_ignored(&spec), ["spec.kubeConfig", "spec.serviceAccountName"]);
+        spec.decryption = Some(crate::api::kustomize::v1::Decryption::default());
+        assert_eq!(must_not_be_ignored(&spec), ["spec.decryption"]);
     }
 }

@@ -1,12 +1,15 @@
 //! Applies the objects of a folder, stage by stage. One that is refused does not stop the others.
 
-use super::desired::{Owner, Policy, policy, prepare};
+use super::desired::{Owner, prepare};
 use super::inventory::ObjectId;
 use super::manifest::Manifest;
 use super::order::Stage;
+use super::policy;
 use super::problem::{Place, Problem};
+use super::wait::Exceptions;
+use super::write::Writer;
 use crate::health::{self, Health};
-use crate::kube_ext::apply::{self, Applied, Change};
+use crate::kube_ext::apply::{Applied, Change, Conflict};
 use crate::kube_ext::discovery::{ResolveError, Resolved, Resolver};
 use futures::StreamExt as _;
 use kube::Client;
@@ -32,6 +35,8 @@ pub struct Stages<'a> {
     pub owner: &'a Owner,
     /// `spec.targetNamespace`.
     pub target_namespace: Option<&'a str>,
+    /// `spec.force`.
+    pub force: bool,
 }
 
 /// What became of a folder's objects.
@@ -43,6 +48,8 @@ pub struct Outcome {
     pub applied: BTreeMap<ObjectId, Done>,
     /// Objects that were refused, and what is odd about others.
     pub problems: Vec<Problem>,
+    /// Objects whose health is another matter.
+    pub exceptions: Exceptions,
 }
 
 /// An object that is as wanted.
@@ -52,8 +59,10 @@ pub struct Done {
     pub version: String,
     /// What it took; `None` when its own labels keep us off it, or when it was not due.
     pub change: Option<Change>,
-    /// Digest of the manifest.
-    pub digest: u64,
+    /// Fields that somebody else owned with another value until now.
+    pub taken: Vec<Conflict>,
+    /// Digest of the manifest; none when it has to be applied again all the same.
+    pub digest: Option<u64>,
 }
 
 struct Task {
@@ -97,7 +106,7 @@ impl Stages<'_> {
     ) {
         let mut tasks = Vec::new();
         for manifest in manifests {
-            match self.task(manifest, &mut outcome.stated).await {
+            match self.task(manifest, outcome).await {
                 Ok(task) if !due(&task.id, task.digest) => {
                     outcome.applied.insert(task.id.clone(), task.done(None));
                 }
@@ -118,21 +127,23 @@ impl Stages<'_> {
                     if let Some(applied) = &applied {
                         outcome.problems.extend(odd(&task, applied));
                         if stage == Stage::Definitions {
-                            definitions.push(applied.object.clone());
+                            definitions.push((task.id.clone(), task.manifest.place(""), applied.object.clone()));
                         }
                     }
-                    let change = applied.map(|applied| applied.change);
-                    outcome.applied.insert(task.id.clone(), task.done(change));
+                    outcome.applied.insert(task.id.clone(), task.done(applied));
                 }
                 Err(problem) => outcome.problems.push(*problem),
             }
         }
         drop(results);
-        self.establish(definitions).await;
+        for definition in definitions {
+            self.establish(definition, outcome).await;
+        }
     }
 
     /// Looks up the kind and makes the object; claims its identity, which only one manifest can.
-    async fn task(&self, manifest: Manifest, stated: &mut BTreeSet<ObjectId>) -> Result<Task, Box<Problem>> {
+    async fn task(&self, manifest: Manifest, outcome: &mut Outcome) -> Result<Task, Box<Problem>> {
+        let stated = &mut outcome.stated;
         let mut id = manifest.id();
         let api_version = manifest.object["apiVersion"].as_str().unwrap_or_default();
         let resolved = match self.resolver.resolve(api_version, &id.kind).await {
@@ -157,19 +168,21 @@ impl Stages<'_> {
             let problem = Problem::error(manifest.place(""), "another manifest states the same object").about(&id);
             return Err(Box::new(problem.fix("remove one of the two, or rename it")));
         }
+        if policy::step(&object, None) == policy::Step::Leave {
+            outcome.exceptions.left_alone.insert(id.clone());
+        }
+        if id.kind == "Job" && object.pointer("/spec/ttlSecondsAfterFinished").is_some() {
+            outcome.exceptions.vanishing.insert(id.clone());
+        }
         let digest = digest(&manifest.object);
         Ok(Task { id, manifest, object, digest, resolved })
     }
 
     async fn apply(&self, task: &Task) -> Result<Option<Applied>, Box<Problem>> {
         let namespace = Some(task.id.namespace.as_str()).filter(|namespace| !namespace.is_empty());
-        match policy(&task.object) {
-            Policy::Ignore => return Ok(None),
-            Policy::IfNotPresent if self.exists(task, namespace).await => return Ok(None),
-            Policy::IfNotPresent | Policy::Apply => {}
-        }
-        let applied = apply::apply(self.client, &task.resolved, namespace, task.object.clone()).await;
-        applied.map(Some).map_err(|error| {
+        let writer = Writer { client: self.client, owner: self.owner, force: self.force };
+        let written = writer.write(&task.resolved, namespace, &task.object).await;
+        written.map_err(|error| {
             let place = error
                 .field
                 .as_deref()
@@ -178,27 +191,29 @@ impl Stages<'_> {
         })
     }
 
-    async fn exists(&self, task: &Task, namespace: Option<&str>) -> bool {
-        let api = self.resolver.api(&task.resolved.resource.api_version, &task.id.kind, namespace).await;
-        match api {
-            Ok(api) => api.get_metadata_opt(&task.id.name).await.is_ok_and(|found| found.is_some()),
-            Err(_) => false,
-        }
-    }
-
-    /// Waits until new kinds are served, so that their objects in the next stages find them.
-    async fn establish(&self, definitions: Vec<Value>) {
+    /// Waits until a new kind is served, so that its objects in the next stages find it.
+    async fn establish(&self, (id, place, mut definition): (ObjectId, Place, Value), outcome: &mut Outcome) {
         let deadline = Instant::now() + ESTABLISHING;
-        for mut definition in definitions {
-            let name = definition["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            while health::assess(&definition) != Health::Current && Instant::now() < deadline {
-                tokio::time::sleep(ESTABLISHING_STEP).await;
-                match self.live(&definition, &name).await {
-                    Some(live) => definition = live,
-                    None => break,
-                }
+        let trouble = loop {
+            match health::assess(&definition) {
+                Health::Current => break None,
+                Health::Failed(why) => break Some(why),
+                Health::InProgress(why) if Instant::now() > deadline => break Some(why),
+                Health::InProgress(_) => {}
             }
-            self.forget_kinds(&definition);
+            tokio::time::sleep(ESTABLISHING_STEP).await;
+            match self.live(&definition, &id.name).await {
+                Some(live) => definition = live,
+                None => break Some("it is gone again".to_owned()),
+            }
+        };
+        self.forget_kinds(&definition);
+        if let Some(why) = trouble {
+            let reason = format!("its kind is not served: {why}");
+            outcome.problems.push(Problem::error(place, reason).about(&id));
+            if let Some(done) = outcome.applied.get_mut(&id) {
+                done.digest = None;
+            }
         }
     }
 
@@ -219,8 +234,13 @@ impl Stages<'_> {
 }
 
 impl Task {
-    fn done(&self, change: Option<Change>) -> Done {
-        Done { version: self.resolved.resource.version.clone(), change, digest: self.digest }
+    fn done(&self, applied: Option<Applied>) -> Done {
+        Done {
+            version: self.resolved.resource.version.clone(),
+            change: applied.as_ref().map(|applied| applied.change),
+            taken: applied.map(|applied| applied.taken).unwrap_or_default(),
+            digest: Some(self.digest),
+        }
     }
 }
 

@@ -1,17 +1,16 @@
 //! What a pass leaves in the status of a Kustomization. Pure.
 
+use super::history::{self, ORIGIN_REVISION};
 use super::inventory::Inventory;
 use super::problem::{Hold, Problem, Severity, summary};
 use crate::api::annotation;
-use crate::api::condition::{HEALTHY, READY, RECONCILING, STALLED, reason};
+use crate::api::condition::{BEHIND, HEALTHY, READY, RECONCILING, STALLED, reason};
 use crate::api::kustomize::v1::{Kustomization, KustomizationStatus};
 use crate::api::meta::Artifact;
 use crate::controller::conditions::{self, Truth};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-
-/// Key of an artifact's metadata that names the revision it was made from.
-const ORIGIN_REVISION: &str = "org.opencontainers.image.revision";
+use std::time::Duration;
 
 /// How a pass ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +52,10 @@ pub struct Facts<'a> {
     pub checks_health: bool,
     /// Fields of the spec that are set and not acted on.
     pub not_acted_on: &'a [&'a str],
+    /// Checksum of the manifests, once they were read.
+    pub digest: Option<&'a str>,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// The ending that problems lead to; `applied` of `total` objects are as wanted.
@@ -88,6 +91,7 @@ pub fn after(object: &Kustomization, ending: &Ending, facts: &Facts<'_>, now: Ti
     if matches!(ending, Ending::Applied { .. } | Ending::Stalled { .. }) {
         status.observed_generation = generation;
     }
+    let behind = behind(&mut status, ending, facts, generation, now);
     let mut set = |type_, truth, reason, message: &str| {
         conditions::set(&mut status.conditions, type_, truth, reason, message, generation, now);
     };
@@ -105,14 +109,14 @@ pub fn after(object: &Kustomization, ending: &Ending, facts: &Facts<'_>, now: Ti
             set(HEALTHY, Truth::Unknown, reason::PROGRESSING, message);
         }
         Ending::Failed { reason, message } => {
-            set(READY, Truth::False, reason, message);
+            set(READY, Truth::False, reason, &format!("{message}{behind}"));
             set(RECONCILING, Truth::True, reason::PROGRESSING_WITH_RETRY, message);
             if *reason == reason::HEALTH_CHECK_FAILED {
                 set(HEALTHY, Truth::False, reason, message);
             }
         }
         Ending::Stalled { reason, message } => {
-            set(READY, Truth::False, reason, message);
+            set(READY, Truth::False, reason, &format!("{message}{behind}"));
             set(STALLED, Truth::True, reason, message);
         }
     }
@@ -126,7 +130,49 @@ pub fn after(object: &Kustomization, ending: &Ending, facts: &Facts<'_>, now: Ti
         conditions::remove(&mut status.conditions, HEALTHY);
     }
     conditions::set_not_acted_on(&mut status.conditions, facts.not_acted_on, generation, now);
+    note(&mut status, ending, facts, now);
     status
+}
+
+/// Notes since when the newest revision is not applied in full, and returns that in words for
+/// behind a message. It outlives every attempt until one succeeds.
+fn behind(
+    status: &mut KustomizationStatus,
+    ending: &Ending,
+    facts: &Facts<'_>,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> String {
+    let (reason, artifact) = match (ending, facts.artifact) {
+        (Ending::Applied { .. }, _) => {
+            conditions::remove(&mut status.conditions, BEHIND);
+            return String::new();
+        }
+        (Ending::Failed { reason, .. } | Ending::Stalled { reason, .. }, Some(artifact)) => (*reason, artifact),
+        _ => return String::new(),
+    };
+    let known = conditions::get(&status.conditions, BEHIND).map(|condition| condition.message.clone());
+    let message = known.unwrap_or_else(|| {
+        let applied = match &status.last_applied_revision {
+            Some(applied) => format!("{applied} is the last revision that was applied in full"),
+            None => "no revision was applied in full yet".to_owned(),
+        };
+        format!("since {} (revision {}); {applied}", conditions::whole_second(now), artifact.revision)
+    });
+    conditions::set(&mut status.conditions, BEHIND, Truth::True, reason, &message, generation, now);
+    format!("; behind {message}")
+}
+
+/// Notes the outcome in the history, once there is one.
+fn note(status: &mut KustomizationStatus, ending: &Ending, facts: &Facts<'_>, now: Timestamp) {
+    let reason = match ending {
+        Ending::Applied { .. } => reason::RECONCILIATION_SUCCEEDED,
+        Ending::Failed { reason, .. } => reason,
+        Ending::Waiting { .. } | Ending::Stalled { .. } => return,
+    };
+    if let (Some(artifact), Some(digest)) = (facts.artifact, facts.digest) {
+        history::note(&mut status.history, &history::Pass { digest, artifact, took: facts.took, reason }, now);
+    }
 }
 
 fn ready_message(artifact: Option<&Artifact>, warnings: &str) -> String {
@@ -201,7 +247,7 @@ mod tests {
     fn a_failure_keeps_the_last_applied_revision_and_a_success_moves_it() {
         let mut object = object();
         let artifact = artifact();
-        let facts = Facts { artifact: Some(&artifact), ..Facts::default() };
+        let facts = Facts { artifact: Some(&artifact), digest: Some("sha256:a"), ..Facts::default() };
         let failed = Ending::Failed { reason: reason::RECONCILIATION_FAILED, message: "x".to_owned() };
         let now = Timestamp::UNIX_EPOCH;
         let status = after(&object, &failed, &facts, now);
@@ -210,8 +256,14 @@ mod tests {
         assert_eq!(status.last_handled_reconcile_at.as_deref(), Some("now"));
         assert_eq!(
             shown(&status),
-            [triple("Ready", "False", "ReconciliationFailed"), triple("Reconciling", "True", "ProgressingWithRetry")]
+            [
+                triple("Behind", "True", "ReconciliationFailed"),
+                triple("Ready", "False", "ReconciliationFailed"),
+                triple("Reconciling", "True", "ProgressingWithRetry"),
+            ]
         );
+        let said = "x; behind since 1970-01-01T00:00:00Z (revision main@sha1:abc); no revision was applied in full yet";
+        assert_eq!(conditions::get(&status.conditions, "Ready").unwrap().message, said);
         object.status = Some(status);
         let applied = Ending::Applied { warnings: String::new() };
         let status = after(&object, &applied, &facts, now);
@@ -220,8 +272,34 @@ mod tests {
         assert_eq!(status.observed_generation, Some(3));
         assert_eq!(shown(&status), [triple("Ready", "True", "ReconciliationSucceeded")]);
         assert_eq!(status.conditions[0].message, "Applied revision: main@sha1:abc");
+        let history: Vec<_> = status.history.iter().map(|one| one.last_reconciled_status.as_str()).collect();
+        assert_eq!(history, ["ReconciliationSucceeded", "ReconciliationFailed"]);
         assert!(is_news(object.status.as_ref(), &status));
         assert!(!is_news(Some(&status), &status));
+    }
+
+    #[test]
+    fn since_when_a_folder_is_behind_outlives_every_attempt_until_one_succeeds() {
+        let mut object = object();
+        let mut ended = |ending: Ending, revision: &str, second: i64| {
+            let artifact = Artifact { revision: revision.to_owned(), ..artifact() };
+            let facts = Facts { artifact: Some(&artifact), ..Facts::default() };
+            let now = Timestamp::from_second(second).unwrap();
+            let status = after(&object, &ending, &facts, now);
+            // As the next attempt finds it, and as it leaves it while it is under way.
+            object.status = Some(status.clone());
+            object.status = Some(begun(&object, revision, now));
+            conditions::get(&status.conditions, "Behind").map(|condition| condition.message.clone())
+        };
+        let applied = || Ending::Applied { warnings: String::new() };
+        let failed = || Ending::Failed { reason: reason::BUILD_FAILED, message: "x".to_owned() };
+        assert_eq!(ended(applied(), "r1", 1), None);
+        let since = "since 1970-01-01T00:00:02Z (revision r2); r1 is the last revision that was applied in full";
+        assert_eq!(ended(failed(), "r2", 2).as_deref(), Some(since));
+        assert_eq!(ended(failed(), "r3", 3).as_deref(), Some(since));
+        assert_eq!(ended(Ending::Waiting { message: String::new() }, "r4", 4).as_deref(), Some(since));
+        assert_eq!(ended(applied(), "r5", 5), None);
+        assert!(ended(failed(), "r6", 6).is_some_and(|message| message.starts_with("since 1970-01-01T00:00:06Z")));
     }
 
     #[test]

@@ -74,12 +74,19 @@ fn on_reference(references: &References, all: &Cache<Kustomization>) -> BoxStrea
         .boxed()
 }
 
+/// Whether an object takes variables, or the way to its cluster, from what changed.
 fn refers_to(object: &Kustomization, change: &ReferenceChange) -> bool {
-    let variables = object.spec.post_build.iter().flat_map(|post_build| &post_build.substitute_from);
-    let mut named = variables.map(|reference| match reference.kind {
+    let spec = &object.spec;
+    let variables = spec.post_build.iter().flat_map(|post_build| &post_build.substitute_from);
+    let variables = variables.map(|reference| match reference.kind {
         ValuesReferenceKind::Secret => (ReferenceKind::Secret, &reference.name),
         ValuesReferenceKind::ConfigMap => (ReferenceKind::ConfigMap, &reference.name),
     });
+    let secrets = spec.kube_config.iter().flat_map(|reference| &reference.secret_ref);
+    let maps = spec.kube_config.iter().flat_map(|reference| &reference.config_map_ref);
+    let mut named = variables
+        .chain(secrets.map(|secret| (ReferenceKind::Secret, &secret.name)))
+        .chain(maps.map(|map| (ReferenceKind::ConfigMap, &map.name)));
     object.metadata.namespace.as_deref() == Some(change.namespace.as_str())
         && named.any(|named| named == (change.kind, &change.name))
 }
@@ -110,5 +117,29 @@ mod tests {
         assert!(!woken(ReferenceKind::Secret, "flux", "vars"));
         assert!(!woken(ReferenceKind::ConfigMap, "other", "vars"));
         assert!(!woken(ReferenceKind::ConfigMap, "flux", "other"));
+    }
+
+    #[test]
+    fn what_describes_the_cluster_wakes() {
+        let object: Kustomization = serde_json::from_value(json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"name": "apps", "namespace": "tenant"},
+            "spec": {"interval": "1m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "a"},
+                     "kubeConfig": {"secretRef": {"name": "prod"}}},
+        }))
+        .unwrap();
+        let change = |kind, namespace: &str, name: &str| ReferenceChange {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        assert!(refers_to(&object, &change(ReferenceKind::Secret, "tenant", "prod")));
+        for other in [
+            change(ReferenceKind::ConfigMap, "tenant", "prod"),
+            change(ReferenceKind::Secret, "other", "prod"),
+            change(ReferenceKind::Secret, "tenant", "else"),
+        ] {
+            assert!(!refers_to(&object, &other), "{other:?}");
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use fairlead::api::kustomize::v1::{Kustomization, KustomizationStatus};
 use fairlead_testbench::{GitServer, Operator, Repository, TestBench, shared, wait_for};
+use k8s_openapi::api::core::v1::Event;
 use kube::Client;
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 
 /// How long anything may take here.
@@ -21,6 +22,13 @@ pub struct World {
     pub releases: Repository,
     /// Serves the repository for as long as the test runs.
     git: GitServer,
+}
+
+/// A `ConfigMap` as a manifest; its only value is `x`.
+pub fn config_map(namespace: &str, name: &str, value: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {namespace}\ndata:\n  x: \"{value}\"\n"
+    )
 }
 
 /// What the `Ready` condition says of a revision.
@@ -63,6 +71,11 @@ impl Verdict {
 impl World {
     /// A repository with these files, followed by an operator that runs only what is tested here.
     pub async fn new(prefix: &str, files: &[(&str, Option<&str>)]) -> Self {
+        Self::with_args(prefix, files, &[]).await
+    }
+
+    /// Like [`World::new`], with more flags for the operator.
+    pub async fn with_args(prefix: &str, files: &[(&str, Option<&str>)], args: &[&str]) -> Self {
         let bench = shared().await;
         bench.install_crds().await;
         let id = bench.namespace(prefix).await;
@@ -74,6 +87,7 @@ impl World {
             operator: Operator::builder(Path::new(env!("CARGO_BIN_EXE_fairlead")), bench)
                 .watch_namespace(&id)
                 .args(["--controllers", "source,kustomize"])
+                .args(args.iter().copied())
                 .start()
                 .await,
             releases,
@@ -165,6 +179,34 @@ impl World {
     pub async fn tag(&self, app: &str) -> Option<serde_json::Value> {
         let release = self.live("helm.toolkit.fluxcd.io/v2", "HelmRelease", &self.namespace_of(app), app).await?;
         release.data.pointer("/spec/values/image/tag").cloned()
+    }
+
+    /// The value of a [`config_map`] in the own namespace.
+    pub async fn value(&self, name: &str) -> Option<String> {
+        let map = self.live("v1", "ConfigMap", &self.id, name).await?;
+        map.data.pointer("/data/x")?.as_str().map(str::to_owned)
+    }
+
+    /// Sets an annotation (`key=value`) of a Kustomization.
+    pub fn annotate(&self, name: &str, annotation: &str) {
+        self.bench.kubectl(&["-n", &self.id, "annotate", "--overwrite", "kustomization", name, annotation]);
+    }
+
+    /// Waits for an event of the Kustomization `apps` that has all these words.
+    pub async fn said(&self, type_: &str, reason: &str, words: &[&str]) {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.id);
+        let api = &api;
+        wait_for(&format!("an event {reason}"), PATIENCE, || async move {
+            let events = api.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+            let fits = |event: &&Event| {
+                let message = event.message.as_deref().unwrap_or_default();
+                (event.type_.as_deref(), event.reason.as_deref()) == (Some(type_), Some(reason))
+                    && event.involved_object.name.as_deref() == Some("apps")
+                    && words.iter().all(|word| message.contains(word))
+            };
+            if events.items.iter().any(|event| fits(&event)) { Ok(()) } else { Err(format!("{:?}", events.items)) }
+        })
+        .await;
     }
 
     pub async fn namespace_exists(&self, app: &str) -> bool {

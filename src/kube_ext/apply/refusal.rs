@@ -1,6 +1,8 @@
 //! Why the API server refused an object, sorted by what a person can do about it.
 
+use super::ownership::{self, Conflict};
 use kube::core::Status;
+use kube::core::response::StatusCause;
 
 /// The kind of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct ApplyError {
     pub field: Option<String>,
     /// The API server's words.
     pub message: String,
+    /// Fields that somebody else owns with another value.
+    pub conflicts: Vec<Conflict>,
 }
 
 impl ApplyError {
@@ -45,7 +49,7 @@ impl ApplyError {
             Refusal::NamespaceMissing => "add the Namespace to the folder, or create it",
             Refusal::Terminating => "it is applied again when the deletion is through",
             Refusal::KindMissing => "install the CRD of this kind",
-            Refusal::Forbidden => "give the operator's service account this right",
+            Refusal::Forbidden => "give that account this right",
             Refusal::Invalid | Refusal::Denied | Refusal::Conflict | Refusal::Transient => "",
         }
     }
@@ -59,15 +63,42 @@ impl ApplyError {
             .find(|field| !field.is_empty() && *field != "<nil>")
             .or_else(|| typed_field(&status.message))
             .map(str::to_owned);
-        Self { refusal: classify(status), field, message: shortened(&status.message) }
+        let conflicts = ownership::conflicts(status);
+        Self { refusal: classify(status), field, message: shortened(&status.message), conflicts }
+    }
+
+    /// What a request ended with that was no apply.
+    pub fn from_client(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::from_status(status),
+            error => Self::transient(error),
+        }
+    }
+
+    /// The object is being deleted.
+    pub fn terminating() -> Self {
+        Self::new(Refusal::Terminating, "it is being deleted".to_owned())
+    }
+
+    /// Adds what else there is to say.
+    #[must_use]
+    pub fn because(mut self, why: &str) -> Self {
+        if !why.is_empty() {
+            self.message = format!("{}; {why}", self.message);
+        }
+        self
     }
 
     pub(super) fn transient(error: &kube::Error) -> Self {
-        Self { refusal: Refusal::Transient, field: None, message: format!("the API server did not answer: {error}") }
+        Self::new(Refusal::Transient, format!("the API server did not answer: {error}"))
     }
 
     pub(super) fn unsent(error: &kube::core::request::Error) -> Self {
-        Self { refusal: Refusal::Invalid, field: None, message: error.to_string() }
+        Self::new(Refusal::Invalid, error.to_string())
+    }
+
+    fn new(refusal: Refusal, message: String) -> Self {
+        Self { refusal, field: None, message, conflicts: Vec::new() }
     }
 }
 
@@ -84,7 +115,7 @@ fn classify(status: &Status) -> Refusal {
         404 if message.starts_with("namespaces ") => Refusal::NamespaceMissing,
         404 | 405 => Refusal::KindMissing,
         409 => Refusal::Conflict,
-        422 if is_immutable(message) => Refusal::Immutable,
+        422 if is_immutable(status) => Refusal::Immutable,
         400 | 422 => Refusal::Invalid,
         // Server-side apply answers 500 for a value of the wrong type.
         _ if message.contains("failed to create typed patch object") => Refusal::Invalid,
@@ -92,8 +123,20 @@ fn classify(status: &Status) -> Refusal {
     }
 }
 
-fn is_immutable(message: &str) -> bool {
-    let words = ["is immutable", "may not change once set", "updates to statefulset spec"];
+/// Whether nothing else is wrong than that fields cannot change: the object would be accepted if it
+/// were new.
+fn is_immutable(status: &Status) -> bool {
+    let causes = status.details.as_ref().map_or(&[][..], |details| &details.causes);
+    if causes.is_empty() {
+        return says_immutable(&status.message);
+    }
+    causes.iter().all(|cause: &StatusCause| says_immutable(&cause.message))
+}
+
+fn says_immutable(message: &str) -> bool {
+    let message = message.to_lowercase();
+    let words =
+        ["immutable", "may not change", "may not be changed", "cannot change", "cannot be changed", "updates to "];
     words.iter().any(|words| message.contains(words))
 }
 
@@ -114,11 +157,13 @@ fn shortened(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn refusals_are_sorted_by_what_can_be_done() {
         let table = [
             (422, "Deployment \"a\" is invalid: spec.selector: field is immutable", Refusal::Immutable),
+            (422, "RoleBinding \"a\" is invalid: roleRef: Invalid value: x: cannot change roleRef", Refusal::Immutable),
             (422, "HelmRelease \"ui-X\" is invalid: metadata.name: Invalid value", Refusal::Invalid),
             (404, "namespaces \"api-default\" not found", Refusal::NamespaceMissing),
             (404, "the server could not find the requested resource", Refusal::KindMissing),
@@ -135,6 +180,24 @@ mod tests {
             let error = ApplyError::from_status(&Status::failure(message, "").with_code(code));
             assert_eq!(error.refusal, expected, "{message}");
         }
+    }
+
+    #[test]
+    fn an_object_is_immutable_only_if_nothing_else_is_wrong_with_it() {
+        let refusal = |causes: &[(&str, &str)]| {
+            let causes: Vec<_> =
+                causes.iter().map(|(field, message)| json!({"field": field, "message": message})).collect();
+            let status = json!({"status": "Failure", "code": 422, "message": "x is invalid: field is immutable",
+                                "details": {"causes": causes}});
+            let error = ApplyError::from_status(&serde_json::from_value(status).unwrap());
+            (error.refusal, error.field.unwrap_or_default())
+        };
+        let fixed = ("spec.selector", "Invalid value: x: field is immutable");
+        let wrong = ("spec.replicas", "Invalid value: -1: must be greater than or equal to 0");
+        assert_eq!(refusal(&[fixed]), (Refusal::Immutable, "spec.selector".to_owned()));
+        assert_eq!(refusal(&[fixed, wrong]).0, Refusal::Invalid);
+        let pod = ("spec", "Forbidden: pod updates may not change fields other than `spec.containers[*].image`");
+        assert_eq!(refusal(&[pod]).0, Refusal::Immutable);
     }
 
     #[test]

@@ -1,0 +1,108 @@
+//! What leaves the folder, and how much of it may go at once.
+
+use fairlead_testbench::wait_for;
+use kube::api::DeleteParams;
+
+use crate::world::{PATIENCE, World, config_map};
+
+const FILES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+fn path(name: &str) -> String {
+    format!("production/{name}.yaml")
+}
+
+impl World {
+    /// Which of the maps are there.
+    async fn maps(&self) -> String {
+        let mut found = String::new();
+        for name in FILES {
+            if self.live("v1", "ConfigMap", &self.id, name).await.is_some() {
+                found.push_str(name);
+            }
+        }
+        found
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_most_objects_left_deletes_nothing_until_somebody_says_so() {
+    let world = World::new("ceiling", &[("production/PLACEHOLDER", Some(""))]).await;
+    let ns = world.id.clone();
+    let map = |name: &str, value: &str| (path(name), config_map(&ns, name, value));
+    let commit = |changes: &[(String, Option<String>)]| {
+        let files: Vec<_> = changes.iter().map(|(path, text)| (path.as_str(), text.as_deref())).collect();
+        world.releases.commit("Change", &files);
+    };
+    let all: Vec<_> = FILES.iter().map(|name| map(name, "1")).map(|(path, text)| (path, Some(text))).collect();
+    commit(&all);
+    world.follow_production();
+    world.verdict().await.is_ready();
+    assert_eq!(world.maps().await, "abcdefgh");
+
+    // Six of eight leave, one changes, one is new.
+    let mut most: Vec<_> = FILES[..6].iter().map(|name| (path(name), None)).collect();
+    let (changed, new) = (map("h", "2"), map("new", "1"));
+    most.extend([(changed.0, Some(changed.1)), (new.0, Some(new.1))]);
+    let before = world.kustomizations().get("apps").await.unwrap().status.unwrap().last_applied_revision;
+    commit(&most);
+    let verdict = world.verdict().await;
+    let revision = format!("main@sha1:{}", world.releases.head("main"));
+    let named = format!("ConfigMap/{ns}/f");
+    let words = ["6 of 8 objects left the folder", &named, &format!("fairlead.dev/allow-prune={revision}")];
+    verdict.complains(&words);
+    assert_eq!(verdict.reason, "PruneStopped");
+    assert_eq!(verdict.status.last_applied_revision, before);
+    assert_eq!(verdict.inventory().len(), 9, "what stays is not forgotten");
+    assert_eq!(world.maps().await, "abcdefgh");
+    assert_eq!(world.value("h").await.as_deref(), Some("2"), "everything else is applied");
+    assert_eq!(world.value("new").await.as_deref(), Some("1"));
+    world.said("Warning", "PruneStopped", &words).await;
+
+    // Consent is for one revision, and that one is past.
+    world.annotate("apps", &format!("fairlead.dev/allow-prune={revision}"));
+    world.verdict_of("apps", |status| status.last_applied_revision.as_ref() == Some(&revision)).await.is_ready();
+    assert_eq!(world.maps().await, "gh");
+    commit(&all);
+    world.verdict().await.is_ready();
+    commit(&FILES[1..].iter().map(|name| (path(name), None)).collect::<Vec<_>>());
+    world.verdict().await.complains(&["7 of 9 objects"]);
+
+    // The commit that brings them back heals as well.
+    commit(&all);
+    world.verdict().await.is_ready();
+    assert_eq!(world.maps().await, "abcdefgh");
+
+    // Deleting the Kustomization is no accident of a commit.
+    world.kustomizations().delete("apps", &DeleteParams::default()).await.unwrap();
+    wait_for("everything to go", PATIENCE, || async {
+        match world.maps().await {
+            left if left.is_empty() => Ok(()),
+            left => Err(left),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_ceiling_is_the_operator_s_and_what_moved_away_does_not_count() {
+    let args = ["--prune-ceiling-percent=10", "--prune-ceiling-objects=1"];
+    let world = World::with_args("moved", &[("production/PLACEHOLDER", Some(""))], &args).await;
+    let ns = world.id.clone();
+    let texts: Vec<_> = FILES.iter().map(|name| (path(name), config_map(&ns, name, "1"))).collect();
+    let files: Vec<_> = texts.iter().map(|(path, text)| (path.as_str(), Some(text.as_str()))).collect();
+    world.releases.commit("Maps", &files);
+    world.follow_production();
+    world.verdict().await.is_ready();
+    world.push(&[(&path("a"), None)]).await.is_ready();
+    world.push(&[(&path("b"), None), (&path("c"), None)]).await.complains(&["2 of 7 objects", "more than 10 %"]);
+    assert_eq!(world.maps().await, "bcdefgh");
+
+    // Another Kustomization takes them over: they have left this one.
+    world.releases.commit("Move", &[("other/b.yaml", files[1].1), ("other/c.yaml", files[2].1)]);
+    world.follow_as("other", &["path: other", "prune: true"]);
+    let head = format!("main@sha1:{}", world.releases.head("main"));
+    world.verdict_of("other", |status| status.last_applied_revision.as_ref() == Some(&head)).await.is_ready();
+    let verdict = world.verdict_of("apps", |status| status.last_applied_revision.as_ref() == Some(&head)).await;
+    assert_eq!(verdict.inventory().len(), 5);
+    assert_eq!(world.maps().await, "bcdefgh");
+}
