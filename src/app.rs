@@ -19,6 +19,7 @@ use crate::controller::{Cache, Context, Watched};
 use crate::helm::ReleaseCache;
 use crate::http::{self, Readiness};
 use crate::kube_ext::recorder;
+use crate::receiver;
 use crate::release_controller;
 use crate::source::{self, store::ArtifactStore};
 use crate::sync;
@@ -60,6 +61,14 @@ pub enum AppError {
     /// The address is taken or not this machine's.
     #[error("--listen {address}: {source}")]
     Listen {
+        /// As configured.
+        address: std::net::SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The address for webhooks is taken or not this machine's.
+    #[error("--receiver-listen {address}: {source}")]
+    ReceiverListen {
         /// As configured.
         address: std::net::SocketAddr,
         /// What the operating system says.
@@ -153,9 +162,11 @@ async fn start(config: Config, shutdown: CancellationToken) -> Result<Running, A
     });
     watch_everything(&context, &mut running.pillars);
     start_controllers(&context, &store, &mut running).map_err(|source| AppError::DataDir { dir, source })?;
+    let receivers = start_receiver(&context, &mut running).await?;
     let caches = context.caches.clone();
     running.pillars.spawn(async move {
         caches.ready().await;
+        receivers.ready().await;
         readiness.set();
         tracing::info!("ready: every watch is up");
         std::future::pending().await
@@ -167,6 +178,21 @@ async fn start(config: Config, shutdown: CancellationToken) -> Result<Running, A
         "fairlead runs"
     );
     Ok(running)
+}
+
+/// Receives webhooks, if that is asked for; gives what has to be ready before the operator is.
+async fn start_receiver(context: &Context, running: &mut Running) -> Result<receiver::Opening, AppError> {
+    let Some(address) = context.config.receiver_listen else { return Ok(receiver::Opening::default()) };
+    let listener = TcpListener::bind(address).await.map_err(|source| AppError::ReceiverListen { address, source })?;
+    let (server, cache) = receiver::start(context, listener, &mut running.controllers);
+    watch(context, &cache, &mut running.pillars);
+    let opening = server.opening();
+    running.pillars.spawn(async move {
+        server.run().await;
+        Ok("the server for webhooks")
+    });
+    tracing::info!(listen = %address, "webhooks are received");
+    Ok(opening)
 }
 
 /// Connects, and waits for an API server that is not there yet.

@@ -103,6 +103,9 @@ pub struct RunArgs {
     /// Address for health, metrics and artifacts.
     #[arg(long, env = "FAIRLEAD_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDR")]
     pub listen: SocketAddr,
+    /// Address for the webhooks of `Receiver`s (port 9292 with Flux); without it, no `Receiver` is looked at.
+    #[arg(long, env = "FAIRLEAD_RECEIVER_LISTEN", value_name = "ADDR")]
+    pub receiver_listen: Option<SocketAddr>,
     /// Base URL under which other programs reach this operator's artifacts; made of the listen address by default.
     #[arg(long, env = "FAIRLEAD_ARTIFACT_URL", value_name = "URL")]
     pub artifact_url: Option<String>,
@@ -184,6 +187,8 @@ pub struct Config {
     pub concurrent: u16,
     /// Address for health, metrics and artifacts.
     pub listen: SocketAddr,
+    /// Address for webhooks, if any are to be received.
+    pub receiver_listen: Option<SocketAddr>,
     /// Base URL of the artifacts, without a trailing slash.
     pub artifact_url: String,
     /// The only namespace to work in, if any.
@@ -256,6 +261,7 @@ impl RunArgs {
             kustomize: self.kustomize.clone(),
             concurrent: self.concurrent,
             listen: self.listen,
+            receiver_listen: self.receiver_listen,
             artifact_url: artifact_url.trim_end_matches('/').to_owned(),
             watch_namespace: self.watch_namespace.clone(),
             controllers: self.controllers.iter().copied().collect(),

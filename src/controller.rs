@@ -9,11 +9,13 @@ pub mod frame;
 pub mod pace;
 pub mod references;
 pub mod wake;
+pub mod wakes;
 
 pub use cache::{Cache, Change};
 pub use context::{Caches, Context};
 pub use frame::{Reconciler, run};
 pub use pace::{Requeue, jittered};
+pub use wakes::Wakes;
 
 use kube::Resource;
 use serde::Serialize;

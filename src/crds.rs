@@ -13,7 +13,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use crate::api::{helm, kustomize, source};
+use crate::api::{helm, kustomize, notification, source};
 
 mod older;
 
@@ -43,6 +43,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     let mut crds = vec![
         helm::v2::HelmRelease::crd(),
         kustomize::v1::Kustomization::crd(),
+        notification::v1::Receiver::crd(),
         source::v1::Bucket::crd(),
         source::v1::ExternalArtifact::crd(),
         source::v1::GitRepository::crd(),

@@ -26,6 +26,7 @@ pub mod kube_ext;
 pub mod metrics;
 pub mod postrender;
 pub mod process;
+pub mod receiver;
 pub mod redact;
 pub mod release;
 pub mod release_controller;

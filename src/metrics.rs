@@ -30,6 +30,13 @@ struct ActionLabels {
     outcome: &'static str,
 }
 
+/// A webhook of a type and what became of it.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WebhookLabels {
+    r#type: &'static str,
+    outcome: &'static str,
+}
+
 /// Everything the operator counts. Cardinality is bounded: no label carries an object's name.
 pub struct Metrics {
     registry: Registry,
@@ -37,6 +44,7 @@ pub struct Metrics {
     failures: Family<PassLabels, Counter>,
     children: Family<ChildLabels, Counter>,
     actions: Family<ActionLabels, Counter>,
+    webhooks: Family<WebhookLabels, Counter>,
     objects: Family<PassLabels, Gauge<f64, AtomicU64>>,
 }
 
@@ -50,6 +58,7 @@ impl Default for Metrics {
             failures: Family::default(),
             children: Family::default(),
             actions: Family::default(),
+            webhooks: Family::default(),
             objects: Family::default(),
             registry: Registry::default(),
         };
@@ -66,6 +75,7 @@ impl Default for Metrics {
             metrics.children.clone(),
         );
         registry.register("fairlead_helm_actions", "Helm actions by outcome", metrics.actions.clone());
+        registry.register("fairlead_webhooks", "Webhooks by type and outcome", metrics.webhooks.clone());
         registry.register("fairlead_objects", "Objects in the watch caches", metrics.objects.clone());
         Self { registry, ..metrics }
     }
@@ -91,6 +101,11 @@ impl Metrics {
     pub fn helm_action(&self, action: &'static str, succeeded: bool) {
         let outcome = if succeeded { "success" } else { "failure" };
         self.actions.get_or_create(&ActionLabels { action, outcome }).inc();
+    }
+
+    /// A webhook came in; `kind` is the type of its receiver, `unknown` for a path that nobody has.
+    pub fn webhook(&self, kind: &'static str, outcome: &'static str) {
+        self.webhooks.get_or_create(&WebhookLabels { r#type: kind, outcome }).inc();
     }
 
     /// How many objects of `kind` the watch cache holds.

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use fairlead::api::helm::v2::{DeletionPropagation, HelmRelease};
 use fairlead::api::kustomize::v1::Kustomization;
 use fairlead::api::meta::Duration;
+use fairlead::api::notification::v1::Receiver;
 use fairlead::api::source::v1::{
     Bucket, GitRepository, GitVerificationMode, HelmChart, HelmRepository, OCIRepository, ReconcileStrategy,
 };
@@ -15,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// Kind, the version that is stored, the plural.
-const KINDS: [(&str, &str, &str); 8] = [
+const KINDS: [(&str, &str, &str); 9] = [
     ("HelmRelease", "helm.toolkit.fluxcd.io/v2", "helmreleases"),
     ("Kustomization", "kustomize.toolkit.fluxcd.io/v1", "kustomizations"),
     ("GitRepository", "source.toolkit.fluxcd.io/v1", "gitrepositories"),
@@ -24,6 +25,7 @@ const KINDS: [(&str, &str, &str); 8] = [
     ("OCIRepository", "source.toolkit.fluxcd.io/v1", "ocirepositories"),
     ("Bucket", "source.toolkit.fluxcd.io/v1", "buckets"),
     ("ExternalArtifact", "source.toolkit.fluxcd.io/v1", "externalartifacts"),
+    ("Receiver", "notification.toolkit.fluxcd.io/v1", "receivers"),
 ];
 
 fn release() -> Value {
@@ -47,6 +49,9 @@ fn smallest(kind: &str) -> Value {
         }
         "OCIRepository" => json!({"interval": "1m", "url": "oci://registry/ui"}),
         "Bucket" => json!({"interval": "1m", "bucketName": "releases", "endpoint": "store"}),
+        "Receiver" => json!({
+            "type": "github", "secretRef": {"name": "token"}, "resources": [{"kind": "GitRepository", "name": "releases"}],
+        }),
         _ => json!({}),
     }
 }
@@ -143,6 +148,7 @@ async fn every_kind_takes_its_smallest_object_and_prints_flux_s_columns() {
         ("ocirepo", "NAME URL READY STATUS AGE"),
         ("buckets", "NAME ENDPOINT AGE READY STATUS"),
         ("ea", "NAME AGE READY STATUS SOURCE"),
+        ("receivers", "NAME AGE READY STATUS"),
     ];
     for ((kind, ..), (name, expected)) in KINDS.into_iter().zip(columns) {
         cluster.create(kind, "smallest", smallest(kind)).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
@@ -150,11 +156,12 @@ async fn every_kind_takes_its_smallest_object_and_prints_flux_s_columns() {
         let header: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
         assert_eq!(header.join(" "), expected, "{kind}");
     }
-    for category in ["fluxcd", "fluxcd-sources", "fluxcd-appliers"] {
+    for category in ["fluxcd", "fluxcd-sources", "fluxcd-appliers", "fluxcd-notifications"] {
         let names = cluster.bench.kubectl(&["get", category, "--namespace", &cluster.namespace, "--output=name"]);
         let expected = match category {
-            "fluxcd" => 8,
+            "fluxcd" => 9,
             "fluxcd-sources" => 6,
+            "fluxcd-notifications" => 1,
             _ => 2,
         };
         assert_eq!(names.lines().count(), expected, "{category}: {names}");
@@ -194,6 +201,9 @@ async fn defaults_are_filled_in() {
     assert_eq!((registry.spec.timeout, registry.spec.provider.as_str()), (minute, "generic"));
     let bucket: Bucket = cluster.get("a").await;
     assert_eq!((bucket.spec.timeout, bucket.spec.provider.as_str()), (minute, "generic"));
+    let receiver: Receiver = cluster.get("a").await;
+    assert_eq!(receiver.spec.interval, Some(Duration::from_secs(600)));
+    assert_eq!(receiver.status.unwrap().observed_generation, Some(-1));
     let repository: HelmRepository = cluster.get("a").await;
     assert_eq!((repository.spec.timeout, repository.spec.provider.as_str()), (None, "generic"));
 }
@@ -201,6 +211,7 @@ async fn defaults_are_filled_in() {
 /// Kind, a change to its smallest spec, and a word of the refusal.
 fn refusals() -> Vec<(&'static str, Value, &'static str)> {
     let named = json!({"name": "x"});
+    let issuer = |url: &str| json!({"issuerURL": url, "validations": [{"expression": "true", "message": "no"}]});
     let sts = |provider: &str| json!({"provider": provider, "endpoint": "https://sts"});
     vec![
         ("HelmRelease", json!({"chart": null}), "exactly one of spec.chart and spec.chartRef"),
@@ -254,6 +265,14 @@ fn refusals() -> Vec<(&'static str, Value, &'static str)> {
             json!({"provider": "gcp", "serviceAccountName": "x", "secretRef": named}),
             "only one of spec.secretRef and spec.serviceAccountName",
         ),
+        ("Receiver", json!({"secretRef": null}), "spec.secretRef has to be set"),
+        ("Receiver", json!({"type": "generic-oidc"}), "takes no spec.secretRef"),
+        ("Receiver", json!({"type": "generic-oidc", "secretRef": null}), "at least one of spec.oidcProviders"),
+        ("Receiver", json!({"oidcProviders": [issuer("https://x")]}), "only be set with the type 'generic-oidc'"),
+        ("Receiver", json!({"type": "generic-oidc", "secretRef": null, "oidcProviders": [issuer("x")]}), "issuerURL"),
+        ("Receiver", json!({"type": "gitea"}), "spec.type: Unsupported value"),
+        ("Receiver", json!({"resources": [{"kind": "Secret", "name": "x"}]}), "spec.resources[0].kind"),
+        ("Receiver", json!({"resources": null}), "spec.resources: Required"),
     ]
 }
 
@@ -288,7 +307,7 @@ async fn older_versions_are_taken_with_a_warning_and_read_back_as_the_newest() {
     }
 
     for (kind, api_version, _) in
-        KINDS.into_iter().filter(|(kind, ..)| !["HelmRelease", "ExternalArtifact"].contains(kind))
+        KINDS.into_iter().filter(|(kind, ..)| !["HelmRelease", "ExternalArtifact", "Receiver"].contains(kind))
     {
         let patch = match kind {
             "Kustomization" => json!({"validation": "client"}),

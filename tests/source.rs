@@ -17,5 +17,7 @@ mod git_verify;
 mod registry;
 #[path = "source/registry_charts.rs"]
 mod registry_charts;
+#[path = "source/receiver.rs"]
+mod receiver;
 #[path = "source/scene.rs"]
 mod scene;

@@ -77,6 +77,10 @@ pub mod reason {
     pub const INVALID_CEL_EXPRESSION: &str = "InvalidCELExpression";
     /// A field needs a feature that is switched off.
     pub const FEATURE_GATE_DISABLED: &str = "FeatureGateDisabled";
+    /// The token of a webhook is missing.
+    pub const TOKEN_NOT_FOUND: &str = "TokenNotFound";
+    /// A part of the spec cannot be.
+    pub const VALIDATION_FAILED: &str = "ValidationFailed";
     /// A reference is not allowed.
     pub const ACCESS_DENIED: &str = "AccessDenied";
 

@@ -12,6 +12,7 @@ mod duration;
 pub mod helm;
 pub mod kustomize;
 pub mod meta;
+pub mod notification;
 mod schema;
 pub mod source;
 pub mod unsupported;

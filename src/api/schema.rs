@@ -10,6 +10,7 @@ pub(super) const DIGEST: &str = r"^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+
 pub(super) const HTTP_URL: &str = "^(http|https)://.*$";
 pub(super) const GIT_URL: &str = "^(http|https|ssh)://.*$";
 pub(super) const HELM_URL: &str = "^(http|https|oci)://.*$";
+pub(super) const ISSUER_URL: &str = "^https?://";
 pub(super) const OCI_URL: &str = "^oci://.*$";
 
 const CONDITION_REASON: &str = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$";

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::references::References;
-use super::{Cache, Watched};
+use super::{Cache, Wakes, Watched};
 use crate::api::FINALIZER;
 use crate::api::helm::v2::HelmRelease;
 use crate::api::kustomize::v1::Kustomization;
@@ -78,6 +78,8 @@ pub struct Context {
     pub caches: Caches,
     /// Changes of Secrets and `ConfigMap`s.
     pub references: References,
+    /// Objects that a webhook asks to look at.
+    pub wakes: Wakes,
     /// Log lines and events.
     pub reporter: Reporter,
     /// Counters.
@@ -95,6 +97,7 @@ impl Context {
             config,
             caches: Caches::default(),
             references: References::default(),
+            wakes: Wakes::default(),
             reporter,
             metrics: Arc::default(),
             shutdown,

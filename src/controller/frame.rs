@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use kube::Resource as _;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config, Error as ControllerError};
@@ -79,12 +79,14 @@ pub async fn run<R: Reconciler>(
         move |object: &R::Object| {
             failures.forget(object);
             context.forget(object);
+            context.wakes.forget(object);
         }
     };
     let own = wake::worth_a_pass(cache.changes(), gone);
     cache.ready().await;
     context.metrics.objects(kind_of::<R::Object>(), cache.all().len());
     let shutdown = context.shutdown.clone();
+    let triggers = stream::select(triggers, context.wakes.subscribe::<R::Object>());
     let frame = Arc::new(Frame { reconciler, context, failures });
     Controller::for_shared_stream(own, cache.store())
         .reconcile_on(triggers)

@@ -21,6 +21,7 @@ HelmRelease | v2 v2beta2 v2beta1 | hr | Age Ready Status | 5 | deletionPropagati
 HelmRepository | v1 v1beta2 | helmrepo | URL Age Ready Status | 0 | provider=generic status=-
 Kustomization | v1 v1beta2 | ks | Age Ready Status | 2 | force=- optional=- status=-
 OCIRepository | v1 v1beta2 | ocirepo | URL Ready Status Age | 0 | provider=cosign provider=generic status=- timeout=60s
+Receiver | v1 |  | Age Ready Status | 4 | interval=10m status=-
 ";
 
 #[test]

@@ -163,20 +163,23 @@ impl GitRepositoryController {
     }
 
     /// How old a poll that this object shares may be: most of its interval, unless the object
-    /// was changed or asked for.
+    /// was changed or asked for, or a webhook told of a push.
     fn max_age(&self, object: &GitRepository) -> Duration {
         let input = Input {
             generation: object.metadata.generation,
             requested_at: object.annotations().get(REQUESTED_AT).cloned(),
         };
+        // A poll that began after a webhook is fresh for all that it woke: they share one.
+        let woken = self.context.wakes.last(object).map_or(Duration::MAX, |asked| asked.elapsed());
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match seen.insert(namespaced_name(object), input.clone()) {
+        let max_age = match seen.insert(namespaced_name(object), input.clone()) {
             Some(before) if before == input => object.spec.interval.to_std().mul_f64(0.8),
             // After a restart, objects of one remote share a poll. A new or changed one has to see
             // what was pushed before it.
             None if object.status.as_ref().is_some_and(|status| status.artifact.is_some()) => FRESH,
             _ => Duration::ZERO,
-        }
+        };
+        max_age.min(woken)
     }
 
     fn forget(&self, object: &GitRepository) {

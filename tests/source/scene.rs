@@ -63,12 +63,18 @@ impl<K> Kind for K where
 
 impl Scene {
     pub async fn start(prefix: &str) -> Self {
+        Self::start_with(prefix, &[]).await
+    }
+
+    /// With more flags for the operator.
+    pub async fn start_with(prefix: &str, flags: &[&str]) -> Self {
         let bench = shared().await;
         bench.install_crds().await;
         let namespace = bench.namespace(prefix).await;
         let operator = Operator::builder(Path::new(env!("CARGO_BIN_EXE_fairlead")), bench)
             .watch_namespace(&namespace)
             .args(["--controllers", "source"])
+            .args(flags.iter().copied())
             .start()
             .await;
         Self { client: bench.client().await, bench, namespace, operator }

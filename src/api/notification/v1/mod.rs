@@ -1,0 +1,5 @@
+//! `notification.toolkit.fluxcd.io/v1`: webhooks that come in.
+
+mod receiver;
+
+pub use receiver::*;
