@@ -18,6 +18,12 @@ const HIGHEST_INDEX: usize = 65_536;
 /// Most dots that a path may hold.
 const DEEPEST: usize = 30;
 
+/// Most indexes that a path may hold, one behind the other or with keys between them.
+const MOST_INDEXES: usize = 100;
+
+/// Most items by which all paths of one text may make lists longer: four of the longest.
+const MOST_ITEMS: usize = 4 * (HIGHEST_INDEX + 1);
+
 /// Why a value cannot be set at a path. The value itself is never part of the message.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -39,6 +45,12 @@ pub enum PathError {
     /// More levels than helm reads.
     #[error("the path has more than {DEEPEST} levels")]
     TooDeep,
+    /// More indexes than any list needs.
+    #[error("a path has more than {MOST_INDEXES} indexes")]
+    TooManyIndexes,
+    /// More memory than any list needs.
+    #[error("the lists become longer than {MOST_ITEMS} items in all")]
+    TooManyItems,
     /// A value begins with `{` and has no `}`.
     #[error("the value begins a list with `{{` but has no `}}`; escape it as `\\{{` or set `literal: true`")]
     OpenList,
@@ -62,8 +74,10 @@ pub(super) fn set(target: &SharedMap, path: &str, value: &str, reading: Reading)
         Reading::Typed if quoted => (format!("{path}={}", value.trim_matches(['\'', '"'])), false),
         Reading::Typed => (format!("{path}={value}"), true),
     };
-    let mut parser = Parser { rest: line.chars().peekable(), typed };
-    while parser.key(target, 0)? == Progress::More {}
+    let mut parser = Parser { rest: line.chars().peekable(), typed, indexes: 0, room: MOST_ITEMS };
+    while parser.key(target, 0)? == Progress::More {
+        parser.indexes = 0;
+    }
     Ok(())
 }
 
@@ -81,6 +95,10 @@ enum Progress {
 struct Parser<'t> {
     rest: Peekable<Chars<'t>>,
     typed: bool,
+    /// Indexes of the path so far.
+    indexes: usize,
+    /// Items by which lists may still become longer.
+    room: usize,
 }
 
 impl Parser<'_> {
@@ -128,6 +146,11 @@ impl Parser<'_> {
     }
 
     fn index(&mut self) -> Result<usize, PathError> {
+        // Each one is a level that the reader is in, of keys as well, which helm counts by dots.
+        self.indexes += 1;
+        if self.indexes > MOST_INDEXES {
+            return Err(PathError::TooManyIndexes);
+        }
         let (digits, Some(_)) = self.until(&[']']) else {
             return Err(PathError::BadIndex);
         };
@@ -165,7 +188,21 @@ impl Parser<'_> {
                 }
             }
         };
-        Ok((with_item(list, index, node), progress))
+        Ok((self.with_item(list, index, node)?, progress))
+    }
+
+    /// The list with the item: itself when it is long enough, a longer copy otherwise, as in Go.
+    fn with_item(&mut self, list: &SharedList, index: usize, node: Node) -> Result<SharedList, PathError> {
+        if let Some(place) = list.borrow_mut().get_mut(index) {
+            *place = node;
+            return Ok(Rc::clone(list));
+        }
+        let mut longer = list.borrow().clone();
+        let more = index + 1 - longer.len();
+        self.room = self.room.checked_sub(more).ok_or(PathError::TooManyItems)?;
+        longer.resize(index + 1, Node::Leaf(Value::Null));
+        longer[index] = node;
+        Ok(Rc::new(RefCell::new(longer)))
     }
 
     fn value(&mut self) -> Result<(Node, Progress), PathError> {
@@ -232,18 +269,6 @@ fn mapping_at(list: &SharedList, index: usize) -> SharedMap {
     }
 }
 
-/// The list with the item: itself when it is long enough, a longer copy otherwise, as in Go.
-fn with_item(list: &SharedList, index: usize, node: Node) -> SharedList {
-    if let Some(place) = list.borrow_mut().get_mut(index) {
-        *place = node;
-        return Rc::clone(list);
-    }
-    let mut longer = list.borrow().clone();
-    longer.resize(index + 1, Node::Leaf(Value::Null));
-    longer[index] = node;
-    Rc::new(RefCell::new(longer))
-}
-
 fn typed(text: String) -> Value {
     if text.eq_ignore_ascii_case("true") {
         return Value::Bool(true);
@@ -261,5 +286,27 @@ fn typed(text: String) -> Value {
     match text.parse::<i64>() {
         Ok(number) if !text.starts_with('0') => Value::from(number),
         _ => Value::String(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set_at(path: &str, value: &str) -> Result<(), PathError> {
+        set(&SharedMap::default(), path, value, Reading::Typed)
+    }
+
+    #[test]
+    fn what_a_path_can_use_is_bounded() {
+        assert_eq!(set_at(&format!("a{}", "[0]".repeat(100)), "x"), Ok(()));
+        for piece in ["[0]", "[0].a"] {
+            // A value may go on as other paths, of any length.
+            let value = format!("1,a{}=2", piece.repeat(100_000));
+            assert_eq!(set_at("b", &value), Err(PathError::TooManyIndexes), "{piece}");
+        }
+        let long: String = (0..5).map(|number| format!(",l{number}[65536]=1")).collect();
+        assert_eq!(set_at("b", &format!("1{long}")), Err(PathError::TooManyItems));
+        assert_eq!(set_at("b[65536]", "1"), Ok(()));
     }
 }

@@ -26,6 +26,7 @@ pub(super) fn read(text: &str, lines_before: usize, found: &mut Vec<Document>) {
         pointer: String::new(),
         anchors: HashMap::new(),
         alias_weight: 0,
+        depth: 0,
     };
     loop {
         match builder.document() {
@@ -52,6 +53,8 @@ struct Builder<'a> {
     pointer: String,
     anchors: HashMap<usize, Node>,
     alias_weight: usize,
+    /// How many collections the node being read is in.
+    depth: usize,
 }
 
 /// A value with what it costs to copy it.
@@ -98,6 +101,7 @@ impl<'a> Builder<'a> {
         }
         self.anchors.clear();
         self.alias_weight = 0;
+        self.depth = 0;
         self.pointer.clear();
         let (event, span) = self.next()?;
         let line = self.line(&span.start);
@@ -122,19 +126,39 @@ impl<'a> Builder<'a> {
                     resolve(&text, style, tag.as_deref()).map_err(|message| self.error(&span.start, message))?;
                 (Node::leaf(value), anchor)
             }
-            Event::SequenceStart(_, anchor, _) => (self.sequence()?, anchor),
-            Event::MappingStart(_, anchor, _) => (self.mapping(&span)?, anchor),
+            Event::SequenceStart(_, anchor, _) => (self.nested(&span, Self::sequence)?, anchor),
+            Event::MappingStart(_, anchor, _) => (self.nested(&span, |builder| builder.mapping(&span))?, anchor),
             Event::Alias(id) => (self.alias(id, &span)?, 0),
             _ => return Err(self.error(&span.start, "a value is missing here".to_owned())),
         };
+        // Aliases nest without being read.
         if node.depth > MAX_DEPTH {
-            let message = format!("nested deeper than {MAX_DEPTH} levels");
-            return Err(self.error(&span.start, message));
+            return Err(self.too_deep(&span));
         }
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
+    }
+
+    /// Reads a collection. How deep it is has to be known on the way down, or a line of brackets
+    /// would end the process by its stack.
+    fn nested(
+        &mut self,
+        span: &Span,
+        read: impl FnOnce(&mut Self) -> Result<Node, YamlError>,
+    ) -> Result<Node, YamlError> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(self.too_deep(span));
+        }
+        let node = read(self)?;
+        self.depth -= 1;
+        Ok(node)
+    }
+
+    fn too_deep(&self, span: &Span) -> YamlError {
+        self.error(&span.start, format!("nested deeper than {MAX_DEPTH} levels"))
     }
 
     fn alias(&mut self, id: usize, span: &Span) -> Result<Node, YamlError> {

@@ -210,3 +210,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn no_depth_overflows_the_stack() {
+    for text in ["[".repeat(100_000), "- ".repeat(100_000), "{a: ".repeat(100_000), "? ".repeat(100_000)] {
+        let error = parse(&text).expect_err("too deep");
+        // Brackets are counted by the parser as well, which looks ahead.
+        let known = ["nested deeper than 200 levels", "recursion limit exceeded"];
+        assert!(known.iter().any(|known| error.message.contains(known)), "{error}");
+    }
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    assert!(parse(&deep).is_ok());
+}
