@@ -7,7 +7,7 @@ TOOLS_BIN := target/tools/bin
 # Programs of the test bench; cargo-deny is built only for `make lint`.
 BENCH_TOOLS := kubernetes etcd kwok helm3 helm4 kustomize crane
 
-.PHONY: help tools test lint demo bench
+.PHONY: help tools test lint demo bench fuzz
 
 help: ## list the commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,3 +32,6 @@ demo: tools ## the story of a commit, in under 90 s (KEEP=1 leaves it running)
 bench: tools ## speed and size, against a bare loop of `helm install` in the same run
 	cargo build --release --bin fairlead
 	@cargo run --quiet --package fairlead-testbench --bin bench -- --fairlead target/release/fairlead
+
+fuzz: ## feed changed input to every reader, TIME seconds each (60); findings are kept in target/fuzz-findings
+	FAIRLEAD_FUZZ_SECONDS=$(or $(TIME),60) cargo test --release --test fuzz -- --nocapture

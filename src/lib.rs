@@ -18,6 +18,8 @@ pub mod cel;
 pub mod controller;
 pub mod crds;
 pub mod drift;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod git;
 pub mod health;
 pub mod helm;

@@ -1,0 +1,130 @@
+//! Entry points for fuzzing: what strangers and tenants write, as bytes. Each returns normally for
+//! every input; a panic, a hang or a broken promise is a finding.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use url::Url;
+
+use crate::api::notification::v1::ReceiverType;
+use crate::cel;
+use crate::helm::storage;
+use crate::receiver::{authenticate, filter};
+use crate::source::index::{self, Index};
+use crate::sync::manifest::Manifest;
+use crate::values::path::Reading;
+use crate::values::{Content, FetchedReference, compose, merge::Origin};
+use crate::yaml;
+
+/// An entry point.
+pub type Entry = fn(&[u8]);
+
+/// All of them, by name.
+pub const ENTRIES: [(&str, Entry); 5] =
+    [("manifest", manifest), ("index", index), ("release", release), ("values", values), ("webhook", webhook)];
+
+/// A file of a folder.
+fn manifest(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for document in yaml::documents(&text) {
+        let Ok(object) = document.result else { continue };
+        for manifest in Manifest::read(Arc::from("file.yaml"), document.lines, object).flatten() {
+            let _ = manifest.id();
+            let _ = manifest.place_of_field("spec.template.spec.containers[0].image");
+        }
+    }
+    assert_eq!(yaml::split(&text).concat(), text, "what was cut apart is not what it was");
+}
+
+/// The index of a repository, after a line with the chart and a line with the range that are looked for.
+fn index(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut parts = text.splitn(3, '\n');
+    let (chart, range) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let Ok(json) = index::parse(parts.next().unwrap_or_default()) else { return };
+    if let (Ok(entry), Ok(url)) = (Index::from_json(&json).find(chart, range), Url::parse("https://charts.host/a?b=c"))
+    {
+        let _ = entry.url(&url);
+    }
+}
+
+/// A release's record: an even first byte is followed by what the Secret holds, an odd one by the JSON in it.
+fn release(data: &[u8]) {
+    let Some((kind, rest)) = data.split_first() else { return };
+    let content = if kind % 2 == 0 { rest.to_vec() } else { packed(rest) };
+    let secret = |data| Secret { data: Some(data), ..Secret::default() };
+    let Ok(release) = storage::decode(&secret(BTreeMap::from([("release".to_owned(), ByteString(content))]))) else {
+        return;
+    };
+    let (name, namespace, version) = (release.name(), release.namespace(), release.version());
+    let _ = (name, namespace, version, release.status(), release.manifest(), release.config(), release.hooks());
+    let again = storage::encode(&release).ok().and_then(|data| storage::decode(&secret(data)).ok());
+    assert!(again.as_ref() == Some(&release), "what was written is not what is read");
+}
+
+fn packed(json: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    let bytes = packed.write_all(json).and_then(|()| packed.finish()).unwrap_or_default();
+    STANDARD.encode(bytes).into_bytes()
+}
+
+/// Two values references: a path and a value, a line each, then a mapping.
+fn values(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut parts = text.splitn(3, '\n').map(str::to_owned);
+    let mut part = || parts.next().unwrap_or_default();
+    let (path, value, mapping) = (part(), part(), part());
+    let origin = || Origin { kind: "Secret", namespace: "a".into(), name: "b".into(), key: "c".into() };
+    for reading in [Reading::Typed, Reading::Literal] {
+        let at_path = Content::AtPath { path: path.clone(), value: value.clone(), reading };
+        let references = [Content::Mapping(mapping.clone()), at_path];
+        let references = references.map(|content| FetchedReference { origin: origin(), content });
+        let _ = compose(None, references.into());
+    }
+}
+
+/// A request for a webhook: a byte that chooses the sender, headers a line each, an empty line, the body.
+fn webhook(data: &[u8]) {
+    let Some((kind, rest)) = data.split_first() else { return };
+    let kind = SENDERS[usize::from(*kind) % SENDERS.len()];
+    let end = rest.windows(2).position(|two| two == b"\n\n").unwrap_or(rest.len());
+    let (head, body) = (&rest[..end], rest.get(end + 2..).unwrap_or_default());
+    let headers: HeaderMap = head
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+            Some((name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?))
+        })
+        .collect();
+    let Ok(call) = authenticate::check(kind, b"token", &headers, body) else { return };
+    let _ = call.is_among(&["push".to_owned()]);
+    let filter = filter::read(Some(&"req.a.b == res.kind && req.list.all(x, x > 1)".to_owned()));
+    if let (Ok(Some(filter)), Ok(payload)) = (filter, &call.payload) {
+        let _ = filter::hold([&filter], &serde_json::json!({"kind": "a"}), &cel::Value::from(payload));
+    }
+}
+
+const SENDERS: [ReceiverType; 13] = [
+    ReceiverType::Generic,
+    ReceiverType::GenericHmac,
+    ReceiverType::GenericOidc,
+    ReceiverType::Github,
+    ReceiverType::Gitlab,
+    ReceiverType::Bitbucket,
+    ReceiverType::Harbor,
+    ReceiverType::Dockerhub,
+    ReceiverType::Quay,
+    ReceiverType::Gcr,
+    ReceiverType::Nexus,
+    ReceiverType::Acr,
+    ReceiverType::Cdevents,
+];
