@@ -36,6 +36,11 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 /// How old a shared poll may be for an object that this process sees for the first time.
 const FRESH: Duration = Duration::from_millis(500);
 
+/// The part of an interval for which a poll serves all objects of a remote. It is the shortest that
+/// a jittered interval can be: any more, and an object that is alone would pass over every second
+/// poll; any less, and objects that come one after another would make more than one an interval.
+const SHARED: f64 = 0.95;
+
 /// Reconciles every `GitRepository`.
 pub struct GitRepositoryController {
     context: Context,
@@ -173,7 +178,7 @@ impl GitRepositoryController {
         let woken = self.context.wakes.last(object).map_or(Duration::MAX, |asked| asked.elapsed());
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let max_age = match seen.insert(namespaced_name(object), input.clone()) {
-            Some(before) if before == input => object.spec.interval.to_std().mul_f64(0.8),
+            Some(before) if before == input => object.spec.interval.to_std().mul_f64(SHARED),
             // After a restart, objects of one remote share a poll. A new or changed one has to see
             // what was pushed before it.
             None if object.status.as_ref().is_some_and(|status| status.artifact.is_some()) => FRESH,

@@ -4,6 +4,9 @@ use super::*;
 
 const TOKEN: &[u8] = b"token";
 
+/// Type, headers, body, and the event that it is.
+type Genuine<'t> = (ReceiverType, &'t [(&'t str, &'t str)], &'t str, Option<&'t str>);
+
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     let pairs = pairs.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")));
     pairs.collect::<Vec<(http::HeaderName, http::HeaderValue)>>().into_iter().collect()
@@ -20,7 +23,7 @@ const SHA256: &str = "4d7872738ac3b68c82e09ccb63975592ac3278d7e2ff228ce76d8028de
 #[test]
 fn every_sender_proves_itself_in_its_own_way() {
     let (sha1, sha256) = (format!("sha1={SHA1}"), format!("sha256={SHA256}"));
-    let genuine: &[(ReceiverType, &[(&str, &str)], &str, Option<&str>)] = &[
+    let genuine: &[Genuine] = &[
         (ReceiverType::Generic, &[], "body", None),
         (ReceiverType::GenericHmac, &[("X-Signature", &sha256)], "body", None),
         (ReceiverType::Github, &[("X-Hub-Signature-256", &sha256), ("X-GitHub-Event", "push")], "body", Some("push")),

@@ -197,6 +197,18 @@ pub fn resident(pid: u32) -> Option<u64> {
     Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
 }
 
+/// The processor time of a process and of its children that have ended, theirs included; zero when it does not run.
+pub fn cpu(pid: u32) -> std::time::Duration {
+    let ticks = || -> Option<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // After the name in parentheses: the state, and from the 12th field on utime, stime, cutime and cstime.
+        let times = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(4);
+        times.map(|field| field.parse::<u64>().ok()).sum()
+    };
+    // Linux counts in hundredths of a second for programs, whatever it counts in itself.
+    std::time::Duration::from_millis(ticks().unwrap_or(0) * 10)
+}
+
 /// Whether a process runs (a zombie does not).
 pub fn is_running(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))

@@ -36,6 +36,7 @@ impl Cluster {
         let (group, version) = match kind {
             "HelmRelease" => ("helm.toolkit.fluxcd.io", "v2"),
             "Kustomization" => ("kustomize.toolkit.fluxcd.io", "v1"),
+            "Receiver" => ("notification.toolkit.fluxcd.io", "v1"),
             _ => ("source.toolkit.fluxcd.io", "v1"),
         };
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));

@@ -37,7 +37,7 @@ string_enum! {
         Nexus => "nexus",
         /// Azure's registry, which signs nothing.
         Acr => "acr",
-        /// A sender of CDEvents, which signs nothing.
+        /// A sender of `CDEvents`, which signs nothing.
         Cdevents => "cdevents",
     }
 }

@@ -9,9 +9,8 @@ use fairlead_testbench::{GitServer, Helm, Repository, TestBench, chart_files, fi
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-const NAMESPACE: &str = "latency";
-const NAMES: [&str; 3] = ["api", "ui", "worker"];
-const TIMEOUT: Duration = Duration::from_mins(1);
+pub const NAMESPACE: &str = "latency";
+const TIMEOUT: Duration = Duration::from_mins(3);
 /// Long enough for allocators to give memory back and for pollers to become idle.
 const REST: Duration = Duration::from_secs(10);
 
@@ -51,8 +50,9 @@ impl HelmWatch {
     }
 }
 
-/// Three releases that are Ready.
+/// Releases that are Ready.
 pub struct Scene {
+    names: Vec<String>,
     cluster: Cluster,
     releases: Repository,
     charts: String,
@@ -60,8 +60,9 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Sets it up by a commit, as a user would.
-    pub async fn set(bench: &TestBench) -> Result<Self, String> {
+    /// Sets it up by a commit, as a user would: `ui` and `api`, and others up to that many, from a repository that is
+    /// looked at in this interval.
+    pub async fn set(bench: &TestBench, count: usize, interval: &str) -> Result<Self, String> {
         let git = GitServer::start();
         let charts = git.repository("charts");
         let files = chart_files(&fixture_chart("nodejs"));
@@ -71,25 +72,30 @@ impl Scene {
         let releases = git.repository("releases");
         bench.create_namespace(NAMESPACE).await;
         let cluster = Cluster::new(bench.client().await);
-        let scene = Self { cluster, charts: git.url(&charts), releases, git };
+        let others = (0..count.saturating_sub(2)).map(|index| format!("worker-{index:03}"));
+        let names = ["api", "ui"].map(str::to_owned).into_iter().chain(others).collect();
+        let scene = Self { names, cluster, charts: git.url(&charts), releases, git };
         scene.commit(3000);
-        bench.apply(&follow(&scene.git.url(&scene.releases)));
-        for name in NAMES {
+        bench.apply(&follow(&scene.git.url(&scene.releases), interval));
+        for name in &scene.names {
             scene.wait_ready(name, 1).await?;
         }
         Ok(scene)
     }
 
-    fn commit(&self, port: usize) {
-        let texts = NAMES
-            .map(|name| (format!("production/{name}.yaml"), release(name, if name == "ui" { port } else { 3000 })));
+    /// Changes the port of `ui`.
+    pub fn commit(&self, port: usize) {
+        let port_of = |name: &str| if name == "ui" { port } else { 3000 };
+        let texts = self.names.iter().map(|name| (format!("production/{name}.yaml"), release(name, port_of(name))));
+        let texts: Vec<_> = texts.collect();
         let mut files: Vec<(&str, Option<&str>)> = texts.iter().map(|(path, text)| (&**path, Some(&**text))).collect();
         let source = source(&self.charts);
         files.push(("production/charts.yaml", Some(&source)));
         self.releases.commit(&format!("ui listens on {port}"), &files);
     }
 
-    async fn wait_ready(&self, name: &str, at_least: i64) -> Result<(), String> {
+    /// Waits until a release is Ready at that revision, or a later one.
+    pub async fn wait_ready(&self, name: &str, at_least: i64) -> Result<(), String> {
         let waited = try_wait_for(TIMEOUT, || async {
             let object = self.cluster.get("HelmRelease", NAMESPACE, name).await?;
             let state = ready(&object).ok_or("no condition yet")?;
@@ -101,7 +107,7 @@ impl Scene {
 }
 
 /// Waits for `helm` to have been started after `since`.
-async fn started(watch: &HelmWatch, since: SystemTime) -> Result<Duration, String> {
+pub async fn started(watch: &HelmWatch, since: SystemTime) -> Result<Duration, String> {
     try_wait_for(TIMEOUT, || async { watch.started_after(since) }).await
 }
 
@@ -139,12 +145,12 @@ pub async fn rest() {
     tokio::time::sleep(REST).await;
 }
 
-fn follow(url: &str) -> String {
+fn follow(url: &str, interval: &str) -> String {
     json!({
         "apiVersion": "source.toolkit.fluxcd.io/v1",
         "kind": "GitRepository",
         "metadata": {"name": "releases", "namespace": NAMESPACE},
-        "spec": {"interval": "1s", "url": url, "ref": {"branch": "main"}},
+        "spec": {"interval": interval, "url": url, "ref": {"branch": "main"}},
     })
     .to_string()
         + "\n---\n"
@@ -178,7 +184,7 @@ fn release(name: &str, port: usize) -> String {
         "spec": {
             "interval": "10m",
             "chart": {"spec": {"chart": "nodejs", "sourceRef": {"kind": "GitRepository", "name": "charts"}}},
-            "values": {"port": port, "replicas": 1},
+            "values": {"port": port, "replicas": 0},
         },
     })
     .to_string()

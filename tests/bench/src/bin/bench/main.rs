@@ -7,12 +7,15 @@ use std::time::Duration;
 use fairlead_testbench::{Helm, Operator, TestBench};
 
 mod latency;
+mod polling;
 mod report;
 mod throughput;
+mod webhook;
 
 use report::Report;
 
-const USAGE: &str = "[--fairlead PATH] [--helm 3|4] [--releases N] [--commits N] [--only latency|throughput]";
+const USAGE: &str =
+    "[--fairlead PATH] [--helm 3|4] [--releases N] [--commits N] [--only latency|webhook|throughput|polling]";
 
 struct Options {
     fairlead: PathBuf,
@@ -68,8 +71,14 @@ async fn measure(options: &Options) -> Result<bool, String> {
     if wanted("latency") {
         latencies(options, &mut report).await?;
     }
+    if wanted("webhook") {
+        webhooks(options, &mut report).await?;
+    }
     if wanted("throughput") {
         throughput(options, &mut report).await?;
+    }
+    if wanted("polling") {
+        polling::measure(&options.fairlead, &mut report).await?;
     }
     Ok(report.print())
 }
@@ -81,7 +90,7 @@ async fn latencies(options: &Options, report: &mut Report) -> Result<(), String>
     bench.install_crds().await;
     let watch = latency::HelmWatch::new(&bench, options.helm);
     let operator = Operator::builder(&options.fairlead, &bench).helm_binary(watch.program()).start().await;
-    let scene = latency::Scene::set(&bench).await?;
+    let scene = latency::Scene::set(&bench, 3, "1s").await?;
     let pushes = latency::pushes(&scene, &watch, options.commits).await?;
     let changes = latency::changed_specs(&scene, &watch, options.commits).await?;
     report.limit("push (interval 1s) → helm started, median", &millis(median(&pushes)), median(&pushes) < ms(2500));
@@ -92,6 +101,23 @@ async fn latencies(options: &Options, report: &mut Report) -> Result<(), String>
     let resident = operator.rss();
     let text = format!("{:.1} MiB", report::mebibytes(resident));
     report.limit("resident at rest, 3 releases", &text, resident < 25 << 20);
+    Ok(())
+}
+
+/// How soon helm starts after a webhook, among many releases.
+async fn webhooks(options: &Options, report: &mut Report) -> Result<(), String> {
+    eprintln!("bench: {} releases, {} pushes that a webhook tells of", options.releases, options.commits);
+    let bench = TestBench::start().await;
+    bench.install_crds().await;
+    let watch = latency::HelmWatch::new(&bench, options.helm);
+    let hook = webhook::Hook::new();
+    let operator = Operator::builder(&options.fairlead, &bench).helm_binary(watch.program()).args(hook.flags());
+    let _operator = operator.start().await;
+    let scene = latency::Scene::set(&bench, options.releases, "1h").await?;
+    let samples = webhook::pushes(&bench, &scene, &watch, &hook, options.commits).await?;
+    let figure = format!("signed webhook → helm started, {} releases, median", options.releases);
+    report.limit(&figure, &millis(median(&samples)), median(&samples) < ms(300));
+    report.limit("signed webhook → helm started, worst", &millis(max(&samples)), true);
     Ok(())
 }
 
