@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::kube_ext::cluster::Settings;
 use crate::kube_ext::remote::RemoteOptions;
 use crate::sync::ceiling::Ceiling;
+use crate::source::store::Retention;
 
 /// GitOps for Helm in one small binary: a commit becomes a healthy release.
 #[derive(Debug, Parser)]
@@ -109,6 +110,13 @@ pub struct RunArgs {
     /// Base URL under which other programs reach this operator's artifacts; made of the listen address by default.
     #[arg(long, env = "FAIRLEAD_ARTIFACT_URL", value_name = "URL")]
     pub artifact_url: Option<String>,
+    /// How long an artifact that was replaced can still be fetched under its own address.
+    #[arg(long, env = "FAIRLEAD_ARTIFACT_RETENTION_TTL", default_value = "60s", value_name = "DURATION")]
+    pub artifact_retention_ttl: crate::api::meta::Duration,
+    /// How many artifacts of one object are kept at the most, the newest included.
+    #[arg(long, env = "FAIRLEAD_ARTIFACT_RETENTION_RECORDS", default_value_t = 2, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub artifact_retention_records: u16,
     /// Work in this namespace only; in all by default.
     #[arg(long, env = "FAIRLEAD_WATCH_NAMESPACE", value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
@@ -191,6 +199,8 @@ pub struct Config {
     pub receiver_listen: Option<SocketAddr>,
     /// Base URL of the artifacts, without a trailing slash.
     pub artifact_url: String,
+    /// How long replaced artifacts are kept.
+    pub retention: Retention,
     /// The only namespace to work in, if any.
     pub watch_namespace: Option<String>,
     /// Controllers to run.
@@ -263,6 +273,10 @@ impl RunArgs {
             listen: self.listen,
             receiver_listen: self.receiver_listen,
             artifact_url: artifact_url.trim_end_matches('/').to_owned(),
+            retention: Retention {
+                ttl: self.artifact_retention_ttl.to_std(),
+                records: usize::from(self.artifact_retention_records),
+            },
             watch_namespace: self.watch_namespace.clone(),
             controllers: self.controllers.iter().copied().collect(),
             default_service_account: given(self.default_service_account.as_ref()),
@@ -296,6 +310,7 @@ mod tests {
         assert_eq!(config.concurrent, 4);
         assert_eq!(config.remote, RemoteOptions::default());
         assert_eq!(config.prune_ceiling, Ceiling::default());
+        assert_eq!(config.retention, Retention::default());
     }
 
     #[test]
@@ -303,6 +318,15 @@ mod tests {
         assert_eq!(config(&["--default-service-account="]).unwrap().default_service_account, None);
         let named = config(&["--default-service-account=tenant"]).unwrap();
         assert_eq!(named.default_service_account.as_deref(), Some("tenant"));
+    }
+
+    #[test]
+    fn artifacts_are_kept_as_long_as_asked() {
+        let config = config(&["--artifact-retention-ttl=1h30m", "--artifact-retention-records=5"]).unwrap();
+        let ttl = std::time::Duration::from_mins(90);
+        assert_eq!(config.retention, Retention { ttl, records: 5 });
+        assert!(super::tests::config(&["--artifact-retention-ttl=soon"]).is_err());
+        assert!(super::tests::config(&["--artifact-retention-records=0"]).is_err());
     }
 
     #[test]

@@ -1,8 +1,14 @@
-//! Sources on a real API server, with real remotes: git over HTTP, HTTPS and SSH, Helm repositories over HTTP, and an
-//! OCI registry.
+//! Sources on a real API server, with real remotes: git over HTTP, HTTPS and SSH, Helm repositories over HTTP, S3 stores,
+//! and an OCI registry.
 
+#[path = "source/artifacts.rs"]
+mod artifacts;
+#[path = "source/bucket.rs"]
+mod bucket;
 #[path = "source/charts.rs"]
 mod charts;
+#[path = "source/dependencies.rs"]
+mod dependencies;
 #[path = "source/git.rs"]
 mod git;
 #[path = "source/git_access.rs"]

@@ -5,7 +5,7 @@
 
 use super::helm::v2::{HelmChartTemplateSpec, HelmReleaseSpec};
 use super::kustomize::v1::KustomizationSpec;
-use super::source::v1::{GitRepositorySpec, HelmChartSpec, HelmRepositorySpec, OCIRepositorySpec};
+use super::source::v1::{BucketSpec, GitRepositorySpec, HelmChartSpec, HelmRepositorySpec, OCIRepositorySpec};
 
 /// A path in the object and whether it is set.
 type Field = (&'static str, bool);
@@ -77,6 +77,31 @@ pub fn helm_repository(spec: &HelmRepositorySpec) -> Vec<&'static str> {
         access_from,
     } = spec;
     set(&[("spec.accessFrom", access_from.is_some())])
+}
+
+/// Paths of the fields of a `Bucket` that are set and not acted on.
+pub fn bucket(spec: &BucketSpec) -> Vec<&'static str> {
+    let BucketSpec {
+        // Acted on.
+        bucket_name: _,
+        endpoint: _,
+        insecure: _,
+        region: _,
+        prefix: _,
+        secret_ref: _,
+        cert_secret_ref: _,
+        proxy_secret_ref: _,
+        interval: _,
+        timeout: _,
+        ignore: _,
+        suspend: _,
+        // In parts: the controller refuses what needs a cloud's own login, with a reason of its own.
+        provider: _,
+        // Not yet.
+        sts,
+        service_account_name,
+    } = spec;
+    set(&[("spec.sts", sts.is_some()), ("spec.serviceAccountName", service_account_name.is_some())])
 }
 
 /// Paths of the fields of a `HelmChart` that are set and not acted on.
@@ -232,6 +257,9 @@ mod tests {
     fn what_is_not_acted_on_is_named() {
         let helm = json!({"url": "https://charts", "accessFrom": {"namespaceSelectors": []}});
         assert_eq!(helm_repository(&spec(helm)), ["spec.accessFrom"]);
+        let sts = json!({"provider": "ldap", "endpoint": "https://sts"});
+        let store = json!({"bucketName": "b", "endpoint": "s3", "interval": "1m", "sts": sts});
+        assert_eq!(bucket(&spec(store)), ["spec.sts"]);
         let source_ref = json!({"kind": "HelmRepository", "name": "charts"});
         let verify = json!({"provider": "cosign"});
         let chart = json!({"chart": "ui", "interval": "1m", "sourceRef": source_ref, "verify": verify});

@@ -22,6 +22,8 @@ use crate::helm::crds;
 use crate::postrender::Instructions;
 use crate::release::observed::{Action, Journal, Observed, Phase, Target};
 use crate::release::status::failure_reason;
+use crate::source::foreign::{self, ForeignError};
+use crate::source::lifecycle;
 use crate::source::store::StoreError;
 
 /// Revisions that helm keeps where the object does not say.
@@ -259,9 +261,13 @@ impl Pass<'_> {
 
     /// The packaged chart of an artifact and what it holds; why it cannot be used, in words.
     pub async fn package(&self, artifact: &Artifact) -> Result<(PathBuf, Arc<Package>), String> {
-        let file = match self.controller.store.file(artifact).await {
+        let owner = lifecycle::owner_of(self.object.as_ref());
+        let file = match foreign::file(&self.controller.store, &owner, artifact).await {
             Ok(file) => file,
-            Err(error @ (StoreError::Missing { .. } | StoreError::Corrupt { .. })) => {
+            Err(
+                error @ (ForeignError::Gone(_)
+                | ForeignError::Store(StoreError::Missing { .. } | StoreError::Corrupt { .. })),
+            ) => {
                 return Err(format!("Source not ready: {error}"));
             }
             Err(error) => return Err(format!("Could not load chart: {error}")),

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::fault::Fault;
 use super::package::Package;
 use super::pass::Pass;
+use super::steps::LONGEST_PAUSE;
 use super::{sensitive, settings, triggers};
 use crate::api::condition::reason;
 use crate::api::helm::v2::{ChartNameChangeStrategy, ChartRefKind, HelmChartTemplate};
@@ -77,7 +78,11 @@ impl Pass<'_> {
         };
         let (chart_file, package) = match self.package(&artifact).await {
             Ok(found) => found,
-            Err(why) => return Ok(self.wait_for(reason::ARTIFACT_FAILED, &why)),
+            Err(why) => {
+                let _: ControlFlow<Requeue> = self.wait_for(reason::ARTIFACT_FAILED, &why);
+                // It may be in another operator's hands, of which nothing is heard.
+                return Ok(ControlFlow::Break(Requeue::Backoff { max: LONGEST_PAUSE }));
+            }
         };
         let desired = self.desired(&package, &values);
         Ok(ControlFlow::Continue(Inputs { desired, chart_file, package, values, redactor, checks }))

@@ -1,6 +1,8 @@
 //! Charts: read from a directory or a package, checked, given another version or other default
 //! values, and packaged reproducibly. No process is started.
 
+pub mod dependencies;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -8,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use self::dependencies::Dependency;
 use super::archive::{self, ArchiveError, Content};
 use super::helm_ignore::{HELM_IGNORE_FILE, HelmIgnore};
 use super::version::Version;
@@ -28,7 +31,7 @@ pub enum ChartFault {
     MetadataPatch,
     /// A values file is missing or not YAML.
     ValuesFiles,
-    /// A dependency is not among the chart's files.
+    /// A dependency cannot be had.
     Dependency,
     /// The package cannot be made.
     Package,
@@ -205,9 +208,23 @@ pub fn metadata_at(path: &Path) -> Result<Metadata, ChartError> {
     read_metadata(&text).map(|(metadata, _)| metadata).map_err(wrong)
 }
 
+/// The dependencies that the chart at a path does not have with it. A packaged chart is complete.
+pub fn missing_dependencies(path: &Path) -> Result<Vec<Dependency>, ChartError> {
+    if !path.is_dir() {
+        return Ok(Vec::new());
+    }
+    let files = files_of_directory(path).map_err(|message| ChartError::new(ChartFault::Package, message))?;
+    dependencies::missing(&files)
+}
+
 /// Packages the chart of a source tree. `path` is what [`locate`] gave, `source` its root, from
-/// which values files are named.
-pub fn package_local(source: &Path, path: &Path, packaging: &Packaging) -> Result<Package, ChartError> {
+/// which values files are named. `more` are files to add: the dependencies that were missing.
+pub fn package_local(
+    source: &Path,
+    path: &Path,
+    packaging: &Packaging,
+    more: BTreeMap<String, Vec<u8>>,
+) -> Result<Package, ChartError> {
     let broken = |message| ChartError::new(ChartFault::Package, message);
     let is_directory = path.is_dir();
     let changes = packaging.version_metadata.is_some() || !packaging.values_files.is_empty();
@@ -226,9 +243,7 @@ pub fn package_local(source: &Path, path: &Path, packaging: &Packaging) -> Resul
         let file = inside(source, name)?;
         fs::read(file).ok()
     })?;
-    if is_directory {
-        check_dependencies(&files)?;
-    }
+    files.extend(more.into_iter().map(|(name, bytes)| (name, Content::Bytes(bytes))));
     finish(&mut files, packaging, values, used)
 }
 
@@ -348,29 +363,6 @@ fn collect(dir: &Path, below: &str, ignore: &HelmIgnore, files: &mut Files) -> R
         }
     }
     Ok(())
-}
-
-/// Every dependency must be among the chart's files: fetching them is not acted on yet.
-fn check_dependencies(files: &Files) -> Result<(), ChartError> {
-    let Ok(chart) = chart_yaml(files).and_then(|text| read_metadata(&text)) else { return Ok(()) };
-    let declared = chart.1.get("dependencies").and_then(Value::as_array).into_iter().flatten();
-    let names = declared.filter_map(|dependency| dependency.get("name")?.as_str());
-    let missing: Vec<&str> = names
-        .filter(|name| {
-            let (directory, package) = (format!("charts/{name}/"), format!("charts/{name}-"));
-            !files.keys().any(|file| file.starts_with(&directory) || file.starts_with(&package))
-        })
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let missing = missing.join(", ");
-    Err(ChartError::new(
-        ChartFault::Dependency,
-        format!(
-            "dependencies are not in the chart's charts/ folder: {missing}; run 'helm dependency build' and commit it"
-        ),
-    ))
 }
 
 /// The values files merged, and which of them there were. None when none is asked for.

@@ -2,15 +2,21 @@
 //! without a second transfer of what has not changed.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::ByteString;
 use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
-use reqwest::{Certificate, Client, Identity, StatusCode};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Response, StatusCode};
+use sha2::{Digest as _, Sha256};
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt as _;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::digest::hex;
 use crate::redact::redact;
 
 /// Why a download failed.
@@ -51,9 +57,17 @@ pub enum DownloadError {
         /// The limit.
         limit: usize,
     },
+    /// What was sent cannot be written to disk.
+    #[error("the download cannot be written: {0}")]
+    Write(io::ErrorKind),
 }
 
 impl DownloadError {
+    /// Whether no space was left.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Write(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
     /// Whether other credentials may help.
     pub fn is_authentication(&self) -> bool {
         matches!(self, Self::Credentials(_) | Self::Unauthorized { .. })
@@ -68,9 +82,11 @@ pub struct Access {
     pass_credentials: bool,
 }
 
-pub(super) type SecretData = BTreeMap<String, ByteString>;
+/// The data of a Secret.
+pub type SecretData = BTreeMap<String, ByteString>;
 
-fn value<'d>(data: &'d SecretData, key: &str) -> Option<&'d [u8]> {
+/// A value of a Secret; an empty one counts as none.
+pub fn value<'d>(data: &'d SecretData, key: &str) -> Option<&'d [u8]> {
     data.get(key).map(|value| value.0.as_slice()).filter(|value| !value.is_empty())
 }
 
@@ -105,6 +121,15 @@ impl Tls {
             _ => return Err(bad("'tls.crt' and 'tls.key' must be given together")),
         };
         Ok(tls)
+    }
+
+    /// Lets a client trust the authority and show the certificate.
+    pub fn secure(self, builder: ClientBuilder) -> ClientBuilder {
+        let builder = builder.tls_certs_merge(self.authority);
+        match self.identity {
+            Some(identity) => builder.identity(identity),
+            None => builder,
+        }
     }
 }
 
@@ -153,11 +178,11 @@ impl Validators {
 
 /// An answer.
 #[derive(Debug)]
-pub enum Download {
+pub enum Download<T = Vec<u8>> {
     /// Nothing changed since the validators.
     Unchanged,
-    /// The bytes, and the validators for the next time.
-    New(Vec<u8>, Validators),
+    /// The bytes, or what is said of them, and the validators for the next time.
+    New(T, Validators),
 }
 
 /// Downloads from one repository.
@@ -171,19 +196,58 @@ impl Downloader {
     /// For the repository at this URL; each download may take up to `timeout`.
     pub fn new(repository: Url, mut access: Access, timeout: Duration) -> Result<Self, DownloadError> {
         let tls = std::mem::take(&mut access.tls);
-        let mut builder = Client::builder().timeout(timeout).tls_certs_merge(tls.authority);
-        if let Some(identity) = tls.identity {
-            builder = builder.identity(identity);
-        }
-        let client = builder.build().map_err(|error| DownloadError::Credentials(error.to_string()))?;
+        let client = tls.secure(Client::builder().timeout(timeout)).build();
+        let client = client.map_err(|error| DownloadError::Credentials(error.to_string()))?;
         Ok(Self { client, access, repository })
     }
 
     /// The bytes at a URL, `limit` of them at the most. Credentials go to the repository's own
     /// host only, unless `passCredentials` says otherwise.
     pub async fn get(&self, url: &Url, limit: usize, known: Option<&Validators>) -> Result<Download, DownloadError> {
-        let shown = shown(url);
-        let broken = |error: &reqwest::Error| DownloadError::Transfer { url: shown.clone(), reason: innermost(error) };
+        let Some(response) = self.ask(url, known).await? else { return Ok(Download::Unchanged) };
+        let validators = Validators::of(response.headers());
+        let mut bytes = Vec::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            bytes.extend_from_slice(&chunk.map_err(|error| broken(url, &error))?);
+            if bytes.len() > limit {
+                return Err(DownloadError::TooLarge { url: shown(url), limit });
+            }
+        }
+        Ok(Download::New(bytes, validators))
+    }
+
+    /// As [`Downloader::get`], into a new file, never whole in memory; gives the bytes' SHA-256 in
+    /// hexadecimal.
+    pub async fn save(
+        &self,
+        url: &Url,
+        file: &Path,
+        limit: usize,
+        known: Option<&Validators>,
+    ) -> Result<Download<String>, DownloadError> {
+        let Some(response) = self.ask(url, known).await? else { return Ok(Download::Unchanged) };
+        let validators = Validators::of(response.headers());
+        let failed = |error: io::Error| DownloadError::Write(error.kind());
+        let mut out = File::create_new(file).await.map_err(failed)?;
+        let mut hasher = Sha256::new();
+        let mut size = 0;
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| broken(url, &error))?;
+            size += chunk.len();
+            if size > limit {
+                return Err(DownloadError::TooLarge { url: shown(url), limit });
+            }
+            hasher.update(&chunk);
+            out.write_all(&chunk).await.map_err(failed)?;
+        }
+        out.flush().await.map_err(failed)?;
+        Ok(Download::New(hex(&hasher.finalize()), validators))
+    }
+
+    /// The answer, unless nothing has changed.
+    async fn ask(&self, url: &Url, known: Option<&Validators>) -> Result<Option<Response>, DownloadError> {
         let mut request = self.client.get(url.clone());
         let same_host = url.scheme() == self.repository.scheme()
             && url.host_str() == self.repository.host_str()
@@ -199,30 +263,24 @@ impl Downloader {
                 request = request.header(name, value);
             }
         }
-        let response = request.send().await.map_err(|error| broken(&error))?;
+        let response = request.send().await.map_err(|error| broken(url, &error))?;
         match response.status() {
-            StatusCode::NOT_MODIFIED if known.is_some() => return Ok(Download::Unchanged),
-            StatusCode::OK => {}
+            StatusCode::NOT_MODIFIED if known.is_some() => Ok(None),
+            StatusCode::OK => Ok(Some(response)),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                return Err(DownloadError::Unauthorized { url: shown, status: status.as_u16() });
+                Err(DownloadError::Unauthorized { url: shown(url), status: status.as_u16() })
             }
-            status => return Err(DownloadError::Status { url: shown, status: status.as_u16() }),
+            status => Err(DownloadError::Status { url: shown(url), status: status.as_u16() }),
         }
-        let validators = Validators::of(response.headers());
-        let mut bytes = Vec::new();
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|error| broken(&error))?);
-            if bytes.len() > limit {
-                return Err(DownloadError::TooLarge { url: shown, limit });
-            }
-        }
-        Ok(Download::New(bytes, validators))
     }
 }
 
+fn broken(url: &Url, error: &reqwest::Error) -> DownloadError {
+    DownloadError::Transfer { url: shown(url), reason: innermost(error) }
+}
+
 /// The URL without credentials and without its query, which may hold a token.
-fn shown(url: &Url) -> String {
+pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     redact(url.as_str()).into_owned()
@@ -290,6 +348,15 @@ mod tests {
             let again = downloader(pass).get(url, 100, Some(&validators)).await.unwrap();
             assert!(matches!(again, Download::Unchanged));
         }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("index.yaml");
+        let Download::New(digest, _) = downloader(false).save(&own, &file, 100, None).await.unwrap() else { panic!() };
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "login: true");
+        assert_eq!(digest, crate::source::digest::sha256(b"login: true"));
+        let error = downloader(false).save(&own, &dir.path().join("other"), 3, None).await.map(|_| ()).unwrap_err();
+        assert!(matches!(error, DownloadError::TooLarge { .. }));
+        let error = downloader(false).save(&own, &dir.path().join("none/x"), 100, None).await.map(|_| ()).unwrap_err();
+        assert!(matches!(error, DownloadError::Write(_)));
         let error = downloader(false).get(&own, 3, None).await.unwrap_err();
         assert!(matches!(error, DownloadError::TooLarge { .. }));
         let missing = own.join("/nothing").unwrap();

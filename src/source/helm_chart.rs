@@ -1,6 +1,7 @@
-//! `HelmChart`: the chart of a git tree, of a Helm repository's index or of a registry, packaged as
-//! an artifact.
+//! `HelmChart`: the chart of a git tree, of a bucket, of a Helm repository's index or of a registry,
+//! packaged as an artifact.
 
+mod dependencies;
 pub(super) mod registry;
 
 use std::collections::VecDeque;
@@ -12,11 +13,12 @@ use futures::stream::{self, BoxStream};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 
+use self::dependencies::Gathering;
 use super::chart::{self, ChartError, ChartFault, Metadata, Package, Packaging};
 use super::digest;
 use super::download::{Download, DownloadError};
 use super::helm_repository;
-use super::index::{Index, IndexError};
+use super::index::{self, Chart, IndexError};
 use super::lifecycle::{self, Stage, object_ref};
 use super::outcome::{Failure, Stored};
 use super::store::{ArtifactStore, StoreError};
@@ -34,19 +36,20 @@ use crate::git::reference::commit_of_revision;
 /// The most that a chart package may be, in bytes.
 pub const MAX_CHART: usize = 20 * 1024 * 1024;
 
-/// Indexes kept parsed: several charts of one repository are looked up at a time.
-const PARSED_INDEXES: usize = 4;
+/// Charts whose versions are kept in memory: several objects ask for the same one.
+const KNOWN_CHARTS: usize = 16;
 
 /// Reconciles every `HelmChart`.
 pub struct HelmChartController {
     context: Context,
     store: Arc<ArtifactStore>,
-    indexes: Mutex<VecDeque<(String, Arc<Index>)>>,
+    /// What was found last: the index's digest, and the versions of a chart in it.
+    known: Mutex<VecDeque<(String, Arc<Chart>)>>,
 }
 
 /// Where a chart comes from, its artifact at hand.
 enum From {
-    Git(Artifact),
+    Tree(Artifact),
     Repository(Arc<HelmRepository>, Artifact),
     Registry(Arc<HelmRepository>),
 }
@@ -54,7 +57,7 @@ enum From {
 impl From {
     fn artifact(&self) -> Option<&Artifact> {
         match self {
-            Self::Git(artifact) | Self::Repository(_, artifact) => Some(artifact),
+            Self::Tree(artifact) | Self::Repository(_, artifact) => Some(artifact),
             Self::Registry(_) => None,
         }
     }
@@ -78,7 +81,7 @@ enum PlannedSource {
 impl HelmChartController {
     /// A controller that stores charts in `store`.
     pub fn new(context: Context, store: Arc<ArtifactStore>) -> Self {
-        Self { context, store, indexes: Mutex::default() }
+        Self { context, store, known: Mutex::default() }
     }
 
     /// Charts whose source changed.
@@ -88,8 +91,10 @@ impl HelmChartController {
             .map(|change| (ChartSourceKind::GitRepository, change.object().namespace(), change.object().name_any()));
         let helm = stream_of(caches.helm_repositories.changes())
             .map(|change| (ChartSourceKind::HelmRepository, change.object().namespace(), change.object().name_any()));
+        let buckets = stream_of(caches.buckets.changes())
+            .map(|change| (ChartSourceKind::Bucket, change.object().namespace(), change.object().name_any()));
         let charts = caches.helm_charts.clone();
-        let changed = stream::select(git, helm).flat_map(move |(kind, namespace, name)| {
+        let changed = stream::select(stream::select(git, helm), buckets).flat_map(move |(kind, namespace, name)| {
             let affected = charts.all().into_iter().filter(|chart| {
                 let source = &chart.spec.source_ref;
                 chart.namespace() == namespace && source.name == name && source.kind == kind
@@ -128,7 +133,7 @@ impl HelmChartController {
         let from = self.source(object)?;
         status.observed_source_artifact_revision = from.artifact().map(|artifact| artifact.revision.clone());
         let plan = match &from {
-            From::Git(artifact) => self.plan_local(object, artifact).await?,
+            From::Tree(artifact) => self.plan_local(object, artifact).await?,
             From::Repository(repository, artifact) => self.plan_remote(object, repository, artifact).await?,
             From::Registry(repository) => self.plan_registry(object, repository).await?,
         };
@@ -142,7 +147,7 @@ impl HelmChartController {
             };
             return Ok(stored(plan.packaged, chart::summary(&plan.name, &plan.version, plan.packaged, used)));
         }
-        let package = self.package(plan, &from).await?;
+        let package = self.package(object, plan, &from).await?;
         let told = stored(package.packaged, package.summary());
         let owner = lifecycle::owner_of(object);
         let file = format!("{}-{}.tgz", package.name, package.version);
@@ -174,7 +179,7 @@ impl HelmChartController {
             ChartSourceKind::GitRepository => {
                 let source = self.context.caches.git_repositories.get(&namespace, name).ok_or_else(missing)?;
                 let artifact = source.status.as_ref().and_then(|status| status.artifact.clone());
-                artifact.map(From::Git).ok_or_else(without)
+                artifact.map(From::Tree).ok_or_else(without)
             }
             ChartSourceKind::HelmRepository => {
                 let source = self.context.caches.helm_repositories.get(&namespace, name).ok_or_else(missing)?;
@@ -184,7 +189,11 @@ impl HelmChartController {
                 let artifact = source.status.as_ref().and_then(|status| status.artifact.clone()).ok_or_else(without)?;
                 Ok(From::Repository(source, artifact))
             }
-            ChartSourceKind::Bucket => Err(not_acted_on(&format!("charts of the source kind '{kind}' are"))),
+            ChartSourceKind::Bucket => {
+                let source = self.context.caches.buckets.get(&namespace, name).ok_or_else(missing)?;
+                let artifact = source.status.as_ref().and_then(|status| status.artifact.clone());
+                artifact.map(From::Tree).ok_or_else(without)
+            }
         }
     }
 
@@ -209,13 +218,13 @@ impl HelmChartController {
         repository: &HelmRepository,
         artifact: &Artifact,
     ) -> Result<Plan, Failure> {
-        let index = self.index(artifact).await?;
         let range = object.spec.version.as_deref().unwrap_or("*");
         let wrong = |error: &IndexError| {
             let message = format!("failed to get chart version for remote reference: {error}");
             chart_failure(&ChartError::new(ChartFault::Reference, message))
         };
-        let entry = index.find(&object.spec.chart, range).map_err(|error| wrong(&error))?;
+        let versions = self.versions(artifact, &object.spec.chart).await?.map_err(|error| wrong(&error))?;
+        let entry = versions.find(range).map_err(|error| wrong(&error))?;
         let url = entry.url(&helm_repository::parse_url(&repository.spec)?).map_err(|error| wrong(&error))?;
         let source = PlannedSource::Remote { url, digest: entry.digest.clone() };
         planned(object, Metadata { name: entry.name.clone(), version: entry.version.clone() }, source)
@@ -228,7 +237,7 @@ impl HelmChartController {
         planned(object, metadata, PlannedSource::Registry(Box::new(found)))
     }
 
-    async fn package(&self, plan: Plan, from: &From) -> Result<Package, Failure> {
+    async fn package(&self, object: &HelmChart, plan: Plan, from: &From) -> Result<Package, Failure> {
         match (plan.source, from) {
             (PlannedSource::Remote { url, digest }, From::Repository(repository, _)) => {
                 let downloader = helm_repository::downloader(&self.context, repository).await?;
@@ -257,35 +266,41 @@ impl HelmChartController {
                 .await
             }
             (PlannedSource::Local { tree, path }, _) => {
+                let namespace = object.namespace().unwrap_or_default();
+                let mut gathering = Gathering::new(self, namespace, tree.clone())?;
+                let more = gathering.gather(path.clone(), Vec::new()).await?;
                 let packaging = plan.packaging;
-                blocking(move || chart::package_local(&tree, &path, &packaging)).await
+                blocking(move || chart::package_local(&tree, &path, &packaging, more)).await
             }
-            (PlannedSource::Remote { .. }, From::Git(_) | From::Registry(_)) => {
+            (PlannedSource::Remote { .. }, From::Tree(_) | From::Registry(_)) => {
                 unreachable!("a plan for a download is made from a repository")
             }
         }
     }
 
-    /// The index behind an artifact, parsed once.
-    async fn index(&self, artifact: &Artifact) -> Result<Arc<Index>, Failure> {
+    /// The versions of a chart in the index behind an artifact.
+    async fn versions(&self, artifact: &Artifact, chart: &str) -> Result<Result<Arc<Chart>, IndexError>, Failure> {
         {
-            let indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((_, index)) = indexes.iter().find(|(digest, _)| *digest == artifact.digest) {
-                return Ok(Arc::clone(index));
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, found)) =
+                known.iter().find(|(digest, known)| *digest == artifact.digest && known.name == chart)
+            {
+                return Ok(Ok(Arc::clone(found)));
             }
         }
         let file = self.store.file(artifact).await.map_err(|error| source_failure(&error))?;
-        let index = blocking(move || {
-            let bad = |reason: String| ChartError::new(ChartFault::Pull, format!("failed to load index: {reason}"));
-            let text = std::fs::read_to_string(file).map_err(|error| bad(error.to_string()))?;
-            let json = super::index::parse(&text).map_err(|error| bad(error.to_string()))?;
-            Ok(Arc::new(Index::from_json(&json)))
-        })
-        .await?;
-        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-        indexes.truncate(PARSED_INDEXES - 1);
-        indexes.push_front((artifact.digest.clone(), Arc::clone(&index)));
-        Ok(index)
+        let name = chart.to_owned();
+        let found = match blocking(move || Ok(index::read(&file, &name))).await? {
+            Ok(found) => Arc::new(found),
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(wrong) = found.told_wrong() {
+            tracing::warn!(index = artifact.path, chart, "{wrong}; they are left out");
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.truncate(KNOWN_CHARTS - 1);
+        known.push_front((artifact.digest.clone(), Arc::clone(&found)));
+        Ok(Ok(found))
     }
 }
 
@@ -319,8 +334,8 @@ fn packaging_of(object: &HelmChart) -> Packaging {
     }
 }
 
-/// The version of a chart in git tells the commit if the strategy asks for it, and the object's
-/// generation if it has values files of its own.
+/// The version of a chart in a tree tells the commit, or the bucket's digest, if the strategy asks
+/// for it, and the object's generation if it has values files of its own.
 fn local_packaging(object: &HelmChart, revision: &str) -> Packaging {
     let mut packaging = packaging_of(object);
     let mut parts = Vec::new();
@@ -432,6 +447,9 @@ mod tests {
             let packaging = local_packaging(&chart(strategy, &files), revision);
             assert_eq!(packaging.version_metadata.as_deref(), expected);
         }
+        let of_bucket = "sha256:c3ab8ff13720e8ad9047dd39466b3c89";
+        let packaging = local_packaging(&chart(ReconcileStrategy::Revision, &[]), of_bucket);
+        assert_eq!(packaging.version_metadata.as_deref(), Some("c3ab8ff13720"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! it only tells charts where their registry is.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use url::Url;
 
-use super::digest;
 use super::download::{Access, Download, DownloadError, Downloader, Validators};
 use super::helm_chart::registry;
 use super::index;
@@ -33,7 +33,7 @@ pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 const DEFAULT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The most that an index may be, in bytes.
-const MAX_INDEX: usize = 50 * 1024 * 1024;
+pub(super) const MAX_INDEX: usize = 50 * 1024 * 1024;
 
 /// Reconciles every `HelmRepository`.
 pub struct HelmRepositoryController {
@@ -106,18 +106,18 @@ impl HelmRepositoryController {
         let name = namespaced_name(object);
         let current = status.artifact.as_ref().map(|artifact| artifact.revision.clone());
         let known = current.as_ref().and_then(|revision| self.validators_of(&name, revision));
-        let fetched = downloader.get(&index::index_url(&url), MAX_INDEX, known.as_ref()).await;
-        let (bytes, validators) = match fetched.map_err(|error| fetch_failure(&error))? {
+        let scratch = self.store.scratch().map_err(|error| lifecycle::storage_failure(&error))?;
+        let file = scratch.path().join("index.yaml");
+        let fetched = downloader.save(&index::index_url(&url), &file, MAX_INDEX, known.as_ref()).await;
+        let (hash, validators) = match fetched.map_err(|error| fetch_failure(&error))? {
             Download::Unchanged => return Ok(stored(object, status)),
-            Download::New(bytes, validators) => (bytes, validators),
+            Download::New(hash, validators) => (hash, validators),
         };
-        let hash = digest::sha256(&bytes);
         let revision = format!("sha256:{hash}");
         if current.as_ref() != Some(&revision) {
-            let json = to_json(bytes).await?;
+            check(file.clone()).await?;
             let owner = lifecycle::owner_of(object);
-            let file = format!("index-{hash}.yaml");
-            let put = self.store.put_file(&owner, &revision, &file, json).await;
+            let put = self.store.put_copy(&owner, &revision, &format!("index-{hash}.yaml"), &file).await;
             let artifact = put.map_err(|error| lifecycle::storage_failure(&error))?;
             let alias = self.store.put_alias(&artifact, "index.yaml").await;
             status.url = Some(alias.map_err(|error| lifecycle::storage_failure(&error))?);
@@ -224,24 +224,23 @@ fn human_size(bytes: i64) -> String {
 }
 
 fn fetch_failure(error: &DownloadError) -> Failure {
+    if error.is_disk_full() {
+        let message = format!("no space left for the Helm repository's index: {error}");
+        return Failure::transient(condition::STORAGE_OPERATION_FAILED, reason::DIR_CREATION_FAILED, message);
+    }
     let reason = if error.is_authentication() { reason::AUTHENTICATION_FAILED } else { reason::FAILED };
     let message = format!("failed to fetch Helm repository index: {error}");
     Failure::transient(condition::FETCH_FAILED, reason, message)
 }
 
-/// The index as JSON, which is read faster than YAML each time a chart is looked up.
-async fn to_json(bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
+/// Whether what was fetched is an index at all; its entries are looked at when they are wanted.
+async fn check(file: PathBuf) -> Result<(), Failure> {
     let failed = |error: String| {
         let message = format!("failed to load Helm repository from index YAML: {error}");
         Failure::transient(condition::FETCH_FAILED, reason::INDEXATION_FAILED, message)
     };
-    let parsed = tokio::task::spawn_blocking(move || {
-        let text = String::from_utf8(bytes).map_err(|_| "index.yaml is not UTF-8 text".to_owned())?;
-        let index = index::parse(&text).map_err(|error| error.to_string())?;
-        Ok(index.to_string().into_bytes())
-    });
-    match parsed.await {
-        Ok(json) => json.map_err(failed),
+    match tokio::task::spawn_blocking(move || index::check(&file)).await {
+        Ok(checked) => checked.map_err(|error| failed(error.to_string())),
         Err(died) => Err(failed(died.to_string())),
     }
 }

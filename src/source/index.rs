@@ -1,6 +1,14 @@
-//! The index of a Helm repository: which charts it has, in which versions, and where. Pure.
+//! The index of a Helm repository: which charts it has, in which versions, and where.
+//!
+//! An index may be tens of megabytes, so that it stays on disk: each look reads one chart's entries,
+//! and one that is not valid costs that entry only.
 
-use std::collections::BTreeMap;
+mod json;
+mod scan;
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,6 +23,9 @@ pub enum IndexError {
     /// Not YAML or JSON.
     #[error("index.yaml: {0}")]
     Syntax(String),
+    /// It cannot be read from disk.
+    #[error("index.yaml: cannot be read: {0}")]
+    Unreadable(String),
     /// Not an index.
     #[error("index.yaml has no 'entries': the URL is not that of a Helm repository")]
     NoEntries,
@@ -22,12 +33,14 @@ pub enum IndexError {
     #[error("no chart name found: the repository has no chart '{0}'")]
     NoChart(String),
     /// The repository has no version of the chart in the range.
-    #[error("no '{chart}' chart with version matching '{range}' found")]
+    #[error("no '{chart}' chart with version matching '{range}' found{wrong}")]
     NoVersion {
         /// The chart.
         chart: String,
         /// The range.
         range: String,
+        /// What is wrong with the entries that were left out, after a semicolon.
+        wrong: String,
     },
     /// Not a version range.
     #[error("{0}")]
@@ -63,54 +76,171 @@ pub struct Entry {
     pub urls: Vec<String>,
 }
 
-/// The charts of a repository. Entries that are not valid are left out.
+/// The most that an index may be, in bytes, to be read as a whole: one of an unusual layout.
+const MAX_WHOLE: u64 = 4 * 1024 * 1024;
+/// The entries that a message names.
+const MAX_NAMED: usize = 3;
+
+/// The versions of one chart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Index {
-    entries: BTreeMap<String, Vec<Entry>>,
+pub struct Chart {
+    /// The chart.
+    pub name: String,
+    entries: Vec<Entry>,
+    /// What is wrong with the entries that were left out, one each.
+    pub wrong: Vec<String>,
 }
 
-/// Reads `index.yaml`, or its JSON form, as JSON.
-pub fn parse(text: &str) -> Result<Value, IndexError> {
-    let index = if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).map_err(|error| IndexError::Syntax(error.to_string()))?
-    } else {
-        yaml::parse(text).map_err(|error| IndexError::Syntax(error.to_string()))?
+/// Checks that a file is an index.
+pub fn check(file: &Path) -> Result<(), IndexError> {
+    match read(file, "") {
+        Ok(_) | Err(IndexError::NoChart(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the entries of a chart from an index, in YAML or JSON.
+pub fn read(file: &Path, chart: &str) -> Result<Chart, IndexError> {
+    let absent = || IndexError::NoChart(chart.to_owned());
+    let mut reader = BufReader::with_capacity(128 * 1024, File::open(file).map_err(|error| unreadable(&error))?);
+    if is_json(&mut reader).map_err(|error| unreadable(&error))? {
+        let found = json::chart(reader, chart).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => IndexError::NoEntries,
+            _ => IndexError::Syntax(error.to_string()),
+        })?;
+        let value = match found {
+            json::Found::NoEntries => return Err(IndexError::NoEntries),
+            json::Found::NoChart => return Err(absent()),
+            json::Found::Entries(entries) => entries,
+        };
+        let mut found = Chart { name: chart.to_owned(), ..Chart::default() };
+        found.add_all(value);
+        return Ok(found);
+    }
+    let mut found = Chart { name: chart.to_owned(), ..Chart::default() };
+    let mut is_sound = true;
+    let scanned = scan::scan(reader, chart, |chunk| is_sound &= found.add_chunk(&chunk));
+    match scanned.map_err(|error| unreadable(&error))? {
+        scan::Scan::Found if is_sound => Ok(found),
+        scan::Scan::Absent => Err(absent()),
+        // It may be an alias to something elsewhere in the file that makes a part unreadable.
+        scan::Scan::Found => whole(file, chart).or(Ok(found)),
+        scan::Scan::Unusual => whole(file, chart),
+    }
+}
+
+/// Reads an index of an unusual layout, if it is not too large for that.
+fn whole(file: &Path, chart: &str) -> Result<Chart, IndexError> {
+    if file.metadata().map_err(|error| unreadable(&error))?.len() > MAX_WHOLE {
+        return Err(IndexError::NoEntries);
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| unreadable(&error))?;
+    let mut index = yaml::parse(&text).map_err(|error| IndexError::Syntax(error.to_string()))?;
+    let versions = match index.get_mut("entries") {
+        Some(Value::Object(entries)) => entries.remove(chart),
+        Some(Value::Null) => None,
+        _ => return Err(IndexError::NoEntries),
     };
-    if index.get("entries").is_some_and(|entries| entries.is_object() || entries.is_null()) {
-        Ok(index)
-    } else {
-        Err(IndexError::NoEntries)
+    let mut found = Chart { name: chart.to_owned(), ..Chart::default() };
+    found.add_all(versions.ok_or_else(|| IndexError::NoChart(chart.to_owned()))?);
+    Ok(found)
+}
+
+fn is_json(reader: &mut BufReader<File>) -> io::Result<bool> {
+    let start = reader.fill_buf()?;
+    Ok(start.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{'))
+}
+
+fn unreadable(error: &io::Error) -> IndexError {
+    match error.kind() {
+        io::ErrorKind::InvalidData => IndexError::Syntax("it is not UTF-8 text".to_owned()),
+        _ => IndexError::Unreadable(error.to_string()),
     }
 }
 
-impl Index {
-    /// The charts of an index that [`parse`] read.
-    pub fn from_json(index: &Value) -> Self {
-        let charts = index.get("entries").and_then(Value::as_object).into_iter().flatten();
-        let entries = charts.map(|(name, versions)| {
-            let versions = versions.as_array().into_iter().flatten();
-            let valid = versions.filter_map(|entry| Entry::deserialize(entry).ok());
-            (name.clone(), valid.filter(|entry| Version::parse(&entry.version).is_ok()).collect())
-        });
-        Self { entries: entries.collect() }
+impl Chart {
+    /// Takes the entries of a part of the text; false when that is not YAML by itself.
+    fn add_chunk(&mut self, chunk: &scan::Chunk) -> bool {
+        let at = |line: usize, why: &str| format!("line {}: {why}", chunk.line - 1 + line);
+        let Some(text) = &chunk.text else {
+            let limit = scan::LONGEST_ENTRY;
+            self.wrong.push(at(1, &format!("the entry is longer than {limit} bytes")));
+            return true;
+        };
+        match yaml::parse(text) {
+            Ok(Value::Array(entries)) => {
+                for entry in entries {
+                    self.add(entry, |why| at(1, why));
+                }
+                true
+            }
+            Ok(Value::Object(mut chart)) => {
+                if let Some((_, entries)) = chart.iter_mut().next() {
+                    self.add_all(entries.take());
+                }
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                self.wrong.push(at(error.line, &error.message));
+                false
+            }
+        }
     }
 
-    /// The version of a chart to use: the exact one where the range is a version that exists,
+    fn add_all(&mut self, entries: Value) {
+        match entries {
+            Value::Array(entries) => {
+                for (number, entry) in entries.into_iter().enumerate() {
+                    self.add(entry, |why| format!("entry {}: {why}", number + 1));
+                }
+            }
+            Value::Null => {}
+            _ => self.wrong.push("the entries are not a list".to_owned()),
+        }
+    }
+
+    fn add(&mut self, entry: Value, named: impl Fn(&str) -> String) {
+        let entry = Entry::deserialize(entry).map_err(|error| error.to_string());
+        let valid = entry.and_then(|entry| match Version::parse(&entry.version) {
+            Ok(_) => Ok(entry),
+            Err(error) => Err(error.to_string()),
+        });
+        match valid {
+            Ok(entry) => self.entries.push(entry),
+            Err(why) => self.wrong.push(named(&why)),
+        }
+    }
+
+    /// The version of the chart to use: the exact one where the range is a version that exists,
     /// else the highest in the range, else, of equal ones, the youngest.
-    pub fn find(&self, chart: &str, range: &str) -> Result<&Entry, IndexError> {
-        let versions = self.entries.get(chart).ok_or_else(|| IndexError::NoChart(chart.to_owned()))?;
-        if let Some(exact) = versions.iter().find(|entry| entry.version == range) {
+    pub fn find(&self, range: &str) -> Result<&Entry, IndexError> {
+        if let Some(exact) = self.entries.iter().find(|entry| entry.version == range) {
             return Ok(exact);
         }
         let wanted = Range::parse(range).map_err(IndexError::Range)?;
-        let matching = versions
+        let matching = self
+            .entries
             .iter()
             .filter_map(|entry| Some((Version::parse_full(&entry.version).ok()?, entry)))
             .filter(|(version, _)| wanted.contains(version));
         matching
             .max_by(|(a, left), (b, right)| a.cmp_precedence(b).then_with(|| created(left).cmp(&created(right))))
             .map(|(_, entry)| entry)
-            .ok_or_else(|| IndexError::NoVersion { chart: chart.to_owned(), range: range.to_owned() })
+            .ok_or_else(|| IndexError::NoVersion {
+                chart: self.name.clone(),
+                range: range.to_owned(),
+                wrong: self.told_wrong().map_or_else(String::new, |wrong| format!("; {wrong}")),
+            })
+    }
+
+    /// What is wrong with the entries that were left out, in one sentence.
+    pub fn told_wrong(&self) -> Option<String> {
+        let count = self.wrong.len();
+        let named = self.wrong.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if count > MAX_NAMED { ", …" } else { "" };
+        let are = if count == 1 { "is" } else { "are" };
+        (count > 0).then(|| format!("{count} of its entries {are} not valid: {named}{more}"))
     }
 }
 
@@ -153,69 +283,4 @@ fn with_slash(repository: &Url) -> Url {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const INDEX: &str = r"
-apiVersion: v1
-entries:
-  nginx:
-  - {name: nginx, version: 1.0.0, created: 2020-01-01T00:00:00Z, digest: aa, urls: [nginx-1.0.0.tgz]}
-  - {name: nginx, version: 1.2.0+b1, created: 2021-01-01T00:00:00Z, urls: [https://cdn.example.com/nginx-1.2.0.tgz]}
-  - {name: nginx, version: 1.2.0+b2, created: 2022-01-01T00:00:00Z, urls: []}
-  - {name: nginx, version: 2.0.0-rc.1, urls: [x]}
-  - {name: nginx, version: not-a-version}
-  - just a text
-  - {version: 9.0.0}
-  empty: []
-generated: 2022-01-01T00:00:00Z
-";
-
-    fn index() -> Index {
-        Index::from_json(&parse(INDEX).unwrap())
-    }
-
-    #[test]
-    fn versions_are_found_by_range() {
-        let index = index();
-        for (range, version) in [
-            ("", "1.2.0+b2"),
-            ("*", "1.2.0+b2"),
-            ("1.0.0", "1.0.0"),
-            ("1.2.0+b1", "1.2.0+b1"),
-            ("~1.0", "1.0.0"),
-            (">=2.0.0-0", "2.0.0-rc.1"),
-        ] {
-            assert_eq!(index.find("nginx", range).unwrap().version, version, "{range:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_there_is_named() {
-        let index = index();
-        assert!(index.find("none", "*").unwrap_err().to_string().contains("'none'"));
-        let missing = index.find("nginx", "9.*").unwrap_err().to_string();
-        assert_eq!(missing, "no 'nginx' chart with version matching '9.*' found");
-        assert!(matches!(index.find("nginx", "nonsense"), Err(IndexError::Range(_))));
-        assert!(index.find("empty", "*").is_err());
-        assert!(matches!(parse("a: [\n"), Err(IndexError::Syntax(_))));
-        assert_eq!(parse("<html></html>"), Err(IndexError::NoEntries));
-        assert_eq!(parse("{}"), Err(IndexError::NoEntries));
-    }
-
-    #[test]
-    fn urls_are_relative_to_the_repository() {
-        let index = index();
-        let entry = |range: &str| index.find("nginx", range).unwrap();
-        for repository in ["https://example.com/charts", "https://example.com/charts/"] {
-            let repository = Url::parse(repository).unwrap();
-            assert_eq!(entry("1.0.0").url(&repository).unwrap().as_str(), "https://example.com/charts/nginx-1.0.0.tgz");
-            assert_eq!(index_url(&repository).as_str(), "https://example.com/charts/index.yaml");
-        }
-        let repository = Url::parse("https://example.com/charts?token=x").unwrap();
-        assert_eq!(index_url(&repository).as_str(), "https://example.com/charts/index.yaml?token=x");
-        assert_eq!(entry("1.0.0").url(&repository).unwrap().query(), Some("token=x"));
-        assert_eq!(entry("1.2.0+b1").url(&repository).unwrap().host_str(), Some("cdn.example.com"));
-        assert!(matches!(entry("*").url(&repository), Err(IndexError::NoUrl(_))));
-    }
-}
+mod tests;

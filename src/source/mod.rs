@@ -1,10 +1,12 @@
 //! From a source reference to an artifact: git repositories,
-//! Helm repositories and charts, and the store that keeps and serves what they give.
+//! buckets, Helm repositories and charts, and the store that keeps and serves what they give.
 
 pub mod archive;
+pub mod bucket;
 pub mod chart;
 pub mod digest;
 pub mod download;
+pub mod foreign;
 mod git_access;
 pub mod git_repository;
 mod git_verify;
@@ -15,11 +17,12 @@ pub mod helm_repository;
 pub mod ignore;
 mod include;
 pub mod index;
-mod lifecycle;
-pub mod not_acted_on;
+pub mod lifecycle;
 pub mod oci;
 pub mod oci_repository;
 pub mod outcome;
+pub mod proxy;
+pub mod s3;
 pub mod serve;
 mod start;
 pub mod store;

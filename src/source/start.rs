@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::bucket::BucketController;
 use super::git_repository::GitRepositoryController;
 use super::helm_chart::HelmChartController;
 use super::helm_repository::HelmRepositoryController;
-use super::not_acted_on::NotActedOn;
 use super::oci_repository::OciRepositoryController;
 use super::store::ArtifactStore;
-use crate::api::source::v1::Bucket;
 use crate::controller::{Context, run};
 
 /// Passes over one kind that run at the same time, at the least: a slow remote holds one of them
@@ -21,7 +20,8 @@ const LEAST_CONCURRENCY: u16 = 8;
 /// Opens the artifact store below the data directory.
 pub fn open_store(context: &Context) -> io::Result<Arc<ArtifactStore>> {
     let root = context.config.data_dir.join("artifacts");
-    ArtifactStore::open(&root, context.config.artifact_url.clone()).map(Arc::new)
+    let store = ArtifactStore::open(&root, context.config.artifact_url.clone())?;
+    Ok(Arc::new(store.retaining(context.config.retention)))
 }
 
 /// Starts the controllers; each runs until the shutdown token is cancelled.
@@ -52,10 +52,10 @@ pub fn start(context: &Context, store: &Arc<ArtifactStore>, controllers: &mut Jo
         run(ctx, cache, oci, triggers, concurrency).await;
         "the OCIRepository controller"
     });
-    let buckets = NotActedOn::<Bucket>::new(context.clone());
+    let buckets = BucketController::new(context.clone(), Arc::clone(store));
     let (ctx, cache, triggers) = (context.clone(), caches.buckets.clone(), buckets.triggers());
     controllers.spawn(async move {
-        run(ctx, cache, buckets, triggers, 1).await;
+        run(ctx, cache, buckets, triggers, concurrency).await;
         "the Bucket controller"
     });
     Ok(())

@@ -6,8 +6,11 @@
 //! trees/<hex>/                                  it unpacked, made on demand
 //! ```
 //!
-//! A blob whose last name is gone is collected after a grace time, so that whoever still reads
-//! an artifact that was just replaced can finish.
+//! A replaced artifact keeps its name for a while, so that whoever has just read of it still finds
+//! it. A blob whose last name is gone is collected after a grace time, so that whoever still reads
+//! it can finish.
+
+mod names;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -21,12 +24,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sha2::{Digest as _, Sha256};
 
+use self::names::LATEST;
+pub use self::names::Retention;
 use super::archive::{self, ArchiveError};
 use super::digest::hex;
 use super::ignore::IgnoreRules;
 use crate::api::meta::Artifact;
 
-/// How long a replaced artifact stays readable.
+/// How long the contents of an artifact stay readable once their last name is gone.
 const GRACE: Duration = Duration::from_mins(2);
 
 /// Why the store cannot give or take an artifact.
@@ -113,6 +118,9 @@ pub struct ArtifactStore {
     verified: Mutex<HashMap<String, Seen>>,
     unpacked: tokio::sync::Mutex<HashSet<String>>,
     swept: Mutex<Option<SystemTime>>,
+    retention: Retention,
+    /// When names were replaced, as far as this process has seen it.
+    retired: Mutex<HashMap<PathBuf, SystemTime>>,
 }
 
 impl ArtifactStore {
@@ -132,11 +140,26 @@ impl ArtifactStore {
             verified: Mutex::default(),
             unpacked: tokio::sync::Mutex::default(),
             swept: Mutex::default(),
+            retention: Retention::default(),
+            retired: Mutex::default(),
         })
     }
 
+    /// With another retention.
+    #[must_use]
+    pub fn retaining(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// A directory for what is about to be stored; it goes away when dropped.
+    pub fn scratch(&self) -> Result<tempfile::TempDir, StoreError> {
+        let tmp_dir = self.root.join("tmp");
+        tempfile::tempdir_in(&tmp_dir).map_err(|source| self.io(&tmp_dir, source))
+    }
+
     /// Stores a directory as `<file_name>` (a reproducible `.tar.gz`), without what `rules`
-    /// exclude. Other names of the same owner go away.
+    /// exclude, and as `latest.tar.gz`. Older artifacts of the same owner go away in time.
     pub async fn put_directory(
         self: &Arc<Self>,
         owner: &Owner,
@@ -146,11 +169,18 @@ impl ArtifactStore {
         rules: IgnoreRules,
     ) -> Result<Artifact, StoreError> {
         let dir = dir.to_owned();
-        self.put(owner, revision, file_name, move |out| archive::pack_directory(&dir, &rules, io::BufWriter::new(out)))
-            .await
+        let write = move |out: &mut fs::File| archive::pack_directory(&dir, &rules, io::BufWriter::new(out));
+        let artifact = self.put(owner, revision, file_name, write).await?;
+        self.put_alias(&artifact, LATEST).await?;
+        Ok(artifact)
     }
 
-    /// Stores bytes as `<file_name>`. Other names of the same owner go away.
+    /// The URL that leads to the owner's newest directory.
+    pub fn latest_url(&self, artifact: &Artifact) -> String {
+        self.url(&Path::new(&artifact.path).with_file_name(LATEST).to_string_lossy())
+    }
+
+    /// Stores bytes as `<file_name>`. Older artifacts of the same owner go away in time.
     pub async fn put_file(
         self: &Arc<Self>,
         owner: &Owner,
@@ -165,7 +195,7 @@ impl ArtifactStore {
         .await
     }
 
-    /// Stores a copy of a file as `<file_name>`. Other names of the same owner go away.
+    /// Stores a copy of a file as `<file_name>`. Older artifacts of the same owner go away in time.
     pub async fn put_copy(
         self: &Arc<Self>,
         owner: &Owner,
@@ -179,12 +209,6 @@ impl ArtifactStore {
             copied.map(drop).map_err(|source| ArchiveError::Io { path: file, source })
         })
         .await
-    }
-
-    /// A directory for work on a future artifact, on the same file system; gone when dropped.
-    pub fn scratch(&self) -> Result<tempfile::TempDir, StoreError> {
-        let tmp = self.root.join("tmp");
-        tempfile::tempdir_in(&tmp).map_err(|source| self.io(&tmp, source))
     }
 
     async fn put(
@@ -201,7 +225,7 @@ impl ArtifactStore {
         let (digest, size) = blocking(move || {
             let (digest, size) = store.write_blob(write)?;
             store.name(&digest, &named)?;
-            store.drop_names(&directory, Some(&named))?;
+            store.retire_names(&directory, &named)?;
             store.sweep();
             Ok((digest, size))
         })
@@ -269,7 +293,22 @@ impl ArtifactStore {
     pub async fn remove(self: &Arc<Self>, owner: &Owner) -> Result<(), StoreError> {
         let directory = owner.path()?;
         let store = Arc::clone(self);
-        blocking(move || store.drop_names(&directory, None)).await
+        blocking(move || store.drop_names(&directory)).await
+    }
+
+    /// Removes those older artifacts of an object whose time has come. `current` is the one in its
+    /// status, which anybody may have written.
+    pub async fn collect(self: &Arc<Self>, owner: &Owner, current: &Artifact) -> Result<(), StoreError> {
+        let directory = owner.path()?;
+        let file = current.path.rsplit('/').next().unwrap_or_default();
+        let current = directory.join(safe_name(file)?);
+        let store = Arc::clone(self);
+        blocking(move || store.retire_names(&directory, &current)).await
+    }
+
+    /// Whether this is the URL of an artifact that this store serves.
+    pub fn serves(&self, url: &str) -> bool {
+        url.strip_prefix(&self.base_url).is_some_and(|path| path.starts_with('/'))
     }
 
     /// The file behind a path of an artifact URL, if there is one.
@@ -297,40 +336,6 @@ impl ArtifactStore {
         Ok((digest, size))
     }
 
-    /// Links a name to a blob, in place of what had the name.
-    fn name(&self, digest: &str, path: &Path) -> Result<(), StoreError> {
-        let target = self.root.join("names").join(path);
-        let directory = target.parent().unwrap_or(&self.root);
-        fs::create_dir_all(directory).map_err(|source| self.io(directory, source))?;
-        let scratch = tempfile::Builder::new()
-            .make_in(self.root.join("tmp"), |scratch| fs::hard_link(self.blob(digest), scratch))
-            .map_err(|source| self.io(&target, source))?;
-        // Renaming a link over another link to the same file does nothing and keeps both.
-        let scratch = scratch.into_temp_path();
-        fs::rename(&scratch, &target).map_err(|source| self.io(&target, source))
-    }
-
-    /// Removes an owner's names, all but one.
-    fn drop_names(&self, directory: &Path, keep: Option<&Path>) -> Result<(), StoreError> {
-        let directory = self.root.join("names").join(directory);
-        let keep = keep.map(|keep| self.root.join("names").join(keep));
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(source) => return Err(self.io(&directory, source)),
-        };
-        for entry in entries.flatten() {
-            if keep.as_ref() != Some(&entry.path()) {
-                fs::remove_file(entry.path()).map_err(|source| self.io(&entry.path(), source))?;
-            }
-        }
-        if keep.is_none() {
-            // Fails when the directory was refilled meanwhile, which is fine.
-            let _ = fs::remove_dir(&directory);
-        }
-        Ok(())
-    }
-
     fn verify(&self, digest: &str, path: &str) -> Result<PathBuf, StoreError> {
         let blob = self.blob(digest);
         let seen = match fs::metadata(&blob) {
@@ -346,7 +351,8 @@ impl ArtifactStore {
         let (actual, _) = hash(&blob).map_err(|source| self.io(&blob, source))?;
         if actual != digest {
             let _ = fs::remove_file(&blob);
-            if !path.is_empty() {
+            // The path is from a status, which anybody may have written.
+            if !path.is_empty() && path.split('/').all(|part| safe_name(part).is_ok()) {
                 let _ = fs::remove_file(self.root.join("names").join(path));
             }
             return Err(StoreError::Corrupt { path: path.to_owned() });
@@ -356,8 +362,7 @@ impl ArtifactStore {
     }
 
     fn unpack(&self, file: &Path, target: &Path) -> Result<(), StoreError> {
-        let tmp_dir = self.root.join("tmp");
-        let scratch = tempfile::tempdir_in(&tmp_dir).map_err(|source| self.io(&tmp_dir, source))?;
+        let scratch = self.scratch()?;
         let stream = fs::File::open(file).map_err(|source| self.io(file, source))?;
         archive::unpack_gzip(io::BufReader::new(stream), scratch.path()).map_err(|error| self.archive(error))?;
         // One from an earlier process: nothing vouches for its contents.

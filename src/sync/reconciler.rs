@@ -23,6 +23,7 @@ use crate::controller::{Context, Reconciler, Requeue, dependencies, jittered, na
 use crate::health::expressions::Checks;
 use crate::kube_ext::cluster::{Cluster, Clusters};
 use crate::source::store::ArtifactStore;
+use crate::source::{foreign, lifecycle};
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -44,7 +45,7 @@ pub struct KustomizationController {
     pub(super) context: Context,
     pub(super) clusters: Clusters,
     pub(super) memories: Memories,
-    store: Arc<ArtifactStore>,
+    pub(super) store: Arc<ArtifactStore>,
 }
 
 impl KustomizationController {
@@ -226,7 +227,7 @@ impl KustomizationController {
         full: bool,
     ) -> Done {
         let Work { artifact, cluster, .. } = work;
-        let root = match self.store.directory(artifact).await {
+        let root = match foreign::directory(&self.store, &lifecycle::owner_of(object), artifact).await {
             Ok(root) => root,
             Err(error) => {
                 let ending = Ending::Failed { reason: reason::ARTIFACT_FAILED, message: error.to_string() };

@@ -1,7 +1,9 @@
 //! `HelmRepository` and `HelmChart`.
 
+use std::fmt::Write as _;
+
 use fairlead::api::source::v1::{GitRepository, HelmChart, HelmRepository};
-use fairlead_testbench::{Behaviour, ChartServer, GitServer, chart_files, fixture_chart};
+use fairlead_testbench::{Behaviour, ChartServer, GitServer, chart_files, daemon, fixture_chart};
 use serde_json::{Value, json};
 
 use crate::scene::Scene;
@@ -91,6 +93,74 @@ async fn a_private_repository_wants_its_secrets() {
     scene.apply("HelmChart", "one", &chart("charts", "*"));
     scene.ready_at::<HelmChart>("one", "1.0.0").await;
     scene.keeps_secret(&["hunter2"]).await;
+}
+
+#[tokio::test]
+async fn a_repository_may_ask_for_a_client_s_certificate() {
+    let server = ChartServer::builder().mutual_tls().start();
+    server.publish(&fixture_chart("nodejs"), "1.0.0");
+    let client = server.client();
+    let scene = Scene::start("mutual").await;
+    scene.secret("tls", &json!({"ca.crt": server.authority()}));
+    scene.apply(
+        "HelmRepository",
+        "charts",
+        &json!({"url": server.url(), "interval": "1m", "certSecretRef": {"name": "tls"}}),
+    );
+    scene.failed::<HelmRepository>("charts", "FetchFailed", "cannot download").await;
+    let whole = json!({"ca.crt": server.authority(), "tls.crt": client.certificate, "tls.key": client.key});
+    scene.secret("tls", &whole);
+    scene.ready::<HelmRepository>("charts").await;
+    scene.apply("HelmChart", "one", &chart("charts", "*"));
+    scene.ready_at::<HelmChart>("one", "1.0.0").await;
+    let line = client.key.lines().nth(1).expect("a key");
+    scene.keeps_secret(&[line]).await;
+}
+
+/// An index of 25 MB as helm writes it: 250 charts of 100 versions each, then `nodejs`.
+fn large_index() -> String {
+    let mut index = String::from("apiVersion: v1\nentries:\n");
+    let words = "a word and another one, ".repeat(38);
+    for chart in 0..250 {
+        let _ = writeln!(index, "  chart-{chart:03}:");
+        for version in 0..100 {
+            let _ = writeln!(
+                index,
+                "  - apiVersion: v2\n    created: \"2026-01-01T00:00:00Z\"\n    description: {words}\n    name: \
+                 chart-{chart:03}\n    urls:\n    - chart-{chart:03}-1.{version}.0.tgz\n    version: 1.{version}.0"
+            );
+        }
+    }
+    index
+        + "  nodejs:\n  - name: nodejs\n    version: \"2.0.0\n  - name: nodejs\n    urls: [nodejs-1.0.0.tgz]\n    \
+             version: 1.0.0\ngenerated: \"2026-01-01T00:00:00Z\"\n"
+}
+
+#[tokio::test]
+async fn an_index_of_25_megabytes_takes_little_memory_and_one_bad_entry_costs_itself() {
+    let server = ChartServer::start();
+    server.publish(&fixture_chart("nodejs"), "1.0.0");
+    let scene = Scene::start("large").await;
+    scene.apply("HelmRepository", "small", &json!({"url": server.url(), "interval": "10m"}));
+    scene.apply("HelmChart", "small", &chart("small", "*"));
+    scene.ready_at::<HelmChart>("small", "1.0.0").await;
+    let index = large_index();
+    assert!(index.len() > 25_000_000, "{}", index.len());
+    server.replace("index.yaml", index.as_bytes());
+    let (pid, rest) = (scene.operator.pid(), scene.operator.rss());
+    daemon::forget_peak(pid);
+    let started = std::time::Instant::now();
+    scene.apply("HelmRepository", "large", &json!({"url": server.url(), "interval": "10m"}));
+    let seen = scene.ready::<HelmRepository>("large").await;
+    assert_eq!(seen.artifact.expect("an artifact").size, i64::try_from(index.len()).ok());
+    scene.apply("HelmChart", "large", &chart("large", "*"));
+    scene.ready_at::<HelmChart>("large", "1.0.0").await;
+    let more = daemon::peak(pid).expect("it runs").saturating_sub(rest) / 1024;
+    eprintln!("an index of {} bytes: {more} KiB more than at rest, {:?}", index.len(), started.elapsed());
+    assert!(more < 10 * 1024, "{more} KiB more than at rest");
+    scene.apply("HelmChart", "bad", &chart("large", "2.0.0"));
+    scene.failed::<HelmChart>("bad", "Stalled", "1 of its entries is not valid: line ").await;
+    assert!(scene.operator.log().contains("1 of its entries is not valid: line "));
 }
 
 #[tokio::test]

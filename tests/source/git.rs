@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fairlead::api::source::v1::{Bucket, GitRepository, HelmRepository};
+use fairlead::api::source::v1::{GitRepository, HelmRepository};
 use fairlead_testbench::{Behaviour, ChartServer, GitServer, KeyKind, SshKey, fixture_chart, wait_for};
 use serde_json::json;
 
@@ -289,6 +289,4 @@ async fn what_is_not_acted_on_is_said_once() {
     let (status, reason, message) = seen.condition("FieldsNotActedOn").unwrap();
     assert_eq!((status, reason), ("True", "NotActedOn"));
     assert!(message.contains("spec.accessFrom"), "{message}");
-    scene.apply("Bucket", "b", &json!({"bucketName": "x", "endpoint": "127.0.0.1", "interval": "1m"}));
-    scene.failed::<Bucket>("b", "Stalled", "not acted on yet").await;
 }

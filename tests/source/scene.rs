@@ -63,17 +63,26 @@ impl<K> Kind for K where
 
 impl Scene {
     pub async fn start(prefix: &str) -> Self {
-        Self::start_with(prefix, &[]).await
+        Self::launch(prefix, "source", &[]).await
     }
 
     /// With more flags for the operator.
     pub async fn start_with(prefix: &str, flags: &[&str]) -> Self {
+        Self::launch(prefix, "source", flags).await
+    }
+
+    /// With these groups of controllers.
+    pub async fn running(prefix: &str, controllers: &str) -> Self {
+        Self::launch(prefix, controllers, &[]).await
+    }
+
+    async fn launch(prefix: &str, controllers: &str, flags: &[&str]) -> Self {
         let bench = shared().await;
         bench.install_crds().await;
         let namespace = bench.namespace(prefix).await;
         let operator = Operator::builder(Path::new(env!("CARGO_BIN_EXE_fairlead")), bench)
             .watch_namespace(&namespace)
-            .args(["--controllers", "source"])
+            .args(["--controllers", controllers])
             .args(flags.iter().copied())
             .start()
             .await;
@@ -86,9 +95,14 @@ impl Scene {
 
     /// Applies an object of the source API; `spec` is all it needs.
     pub fn apply(&self, kind: &str, name: &str, spec: &Value) {
+        self.apply_of("source.toolkit.fluxcd.io/v1", kind, name, spec);
+    }
+
+    /// Applies an object of another API.
+    pub fn apply_of(&self, version: &str, kind: &str, name: &str, spec: &Value) {
         self.bench.apply(
             &json!({
-                "apiVersion": "source.toolkit.fluxcd.io/v1",
+                "apiVersion": version,
                 "kind": kind,
                 "metadata": {"name": name, "namespace": self.namespace},
                 "spec": spec,
@@ -197,7 +211,7 @@ impl Scene {
     pub async fn keeps_secret(&self, secrets: &[&str]) {
         let statuses = self.bench.kubectl(&[
             "get",
-            "gitrepositories,helmrepositories,helmcharts,ocirepositories,events",
+            "gitrepositories,helmrepositories,helmcharts,ocirepositories,buckets,events",
             "-n",
             &self.namespace,
             "-o",

@@ -13,7 +13,7 @@ fn source(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn package(source: &Path, chart: &str, packaging: &Packaging) -> Result<Package, ChartError> {
-    package_local(source, &locate(source, chart)?, packaging)
+    package_local(source, &locate(source, chart)?, packaging, BTreeMap::new())
 }
 
 fn text_of(package: &Package, name: &str) -> Option<String> {
@@ -90,12 +90,15 @@ fn what_is_no_chart_is_named() {
 }
 
 #[test]
-fn missing_dependencies_are_named() {
+fn gathered_dependencies_become_part_of_the_package() {
     let chart = "name: x\nversion: 1.0.0\ndependencies:\n- {name: redis, version: 1.x}\n- {name: lib, version: 1.x}\n";
     let source = source(&[("Chart.yaml", chart), ("charts/lib/Chart.yaml", "name: lib\nversion: 1.0.0\n")]);
-    let error = package(source.path(), ".", &Packaging::default()).unwrap_err();
-    assert_eq!(error.fault, ChartFault::Dependency);
-    assert!(error.to_string().contains("redis") && !error.to_string().contains("lib,"), "{error}");
+    let missing = missing_dependencies(source.path()).unwrap();
+    assert_eq!(missing.iter().map(|dependency| dependency.name.as_str()).collect::<Vec<_>>(), ["redis"]);
+    let more = || BTreeMap::from([("charts/redis-1.2.0.tgz".to_owned(), b"packaged".to_vec())]);
+    let made = || package_local(source.path(), source.path(), &Packaging::default(), more()).unwrap();
+    assert_eq!(text_of(&made(), "charts/redis-1.2.0.tgz").unwrap(), "packaged");
+    assert_eq!(made().bytes, made().bytes, "packages are reproducible");
 }
 
 #[test]

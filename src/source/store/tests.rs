@@ -53,7 +53,10 @@ async fn equal_contents_give_one_blob_and_no_leftovers() {
     put(&store, "a: 1\n", "two.tar.gz").await;
     assert_eq!(fs::read_dir(root.path().join("blobs")).unwrap().count(), 1);
     assert_eq!(fs::read_dir(root.path().join("tmp")).unwrap().count(), 0);
-    assert_eq!(fs::read_dir(root.path().join("names/gitrepository/default/releases")).unwrap().count(), 1);
+    let names = fs::read_dir(root.path().join("names/gitrepository/default/releases")).unwrap().flatten();
+    let mut names: Vec<_> = names.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["latest.tar.gz", "one.tar.gz", "two.tar.gz"]);
 }
 
 #[tokio::test]
@@ -104,4 +107,52 @@ async fn names_cannot_leave_the_store() {
     let good = put(&store, "a: 1\n", "abc.tar.gz").await;
     let status = Artifact { digest: "sha256:../../etc".into(), ..good };
     assert!(matches!(store.file(&status).await, Err(StoreError::NoDigest { .. })));
+}
+
+fn retaining(seconds: u64, records: usize) -> (tempfile::TempDir, Arc<ArtifactStore>) {
+    let root = tempfile::tempdir().unwrap();
+    let store = ArtifactStore::open(root.path(), "http://operator".into()).unwrap();
+    (root, Arc::new(store.retaining(Retention { ttl: Duration::from_secs(seconds), records })))
+}
+
+#[tokio::test]
+async fn replaced_artifacts_keep_their_name_for_a_while() {
+    let (_root, store) = retaining(600, 2);
+    let named = |file: &str| store.named_file("gitrepository", "default", "releases", file).unwrap().exists();
+    put(&store, "a: 1\n", "one.tar.gz").await;
+    put(&store, "a: 2\n", "two.tar.gz").await;
+    assert!(named("one.tar.gz") && named("two.tar.gz"));
+    let third = put(&store, "a: 3\n", "three.tar.gz").await;
+    assert!(!named("one.tar.gz") && named("two.tar.gz") && named("three.tar.gz"));
+    // One that is back is the newest again.
+    put(&store, "a: 2\n", "two.tar.gz").await;
+    assert!(named("two.tar.gz") && named("three.tar.gz"));
+    assert!(store.serves(&third.url) && !store.serves("http://operator.example.org/x"));
+
+    let (_root, store) = retaining(0, 9);
+    let named = |file: &str| store.named_file("gitrepository", "default", "releases", file).unwrap().exists();
+    put(&store, "a: 1\n", "one.tar.gz").await;
+    let second = put(&store, "a: 2\n", "two.tar.gz").await;
+    assert!(!named("one.tar.gz"));
+    store.collect(&owner(), &second).await.unwrap();
+    assert!(named("two.tar.gz") && named("latest.tar.gz"));
+    // A status that somebody has written leads nowhere.
+    let strange = Artifact { path: "../../..".into(), ..second };
+    assert!(matches!(store.collect(&owner(), &strange).await, Err(StoreError::BadName(_))));
+    assert!(named("two.tar.gz"));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_what_was_stored_stays() {
+    let (root, store) = store();
+    let before = put(&store, "a: 1\n", "one.tar.gz").await;
+    let full = |_: &mut fs::File| {
+        let source = io::Error::from_raw_os_error(28);
+        Err(ArchiveError::Io { path: PathBuf::from("two.tar.gz"), source })
+    };
+    let error = store.put(&owner(), "r", "two.tar.gz", full).await.unwrap_err();
+    assert!(matches!(error, StoreError::DiskFull(_)), "{error}");
+    assert!(error.to_string().contains("--data-dir"), "{error}");
+    assert!(store.has(&before).await.unwrap());
+    assert_eq!(fs::read_dir(root.path().join("tmp")).unwrap().count(), 0, "nothing is left half written");
 }

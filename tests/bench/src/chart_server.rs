@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::daemon::Scratch;
 use crate::http_server::{Auth, Behaviour, Control, HttpServer};
-use crate::pki::Authority;
+use crate::pki::{Authority, Identity};
 use crate::tools::workspace;
 
 /// How a chart server is to be started.
@@ -22,6 +22,7 @@ use crate::tools::workspace;
 pub struct ChartServerBuilder {
     auth: Auth,
     tls: bool,
+    asks_clients: bool,
 }
 
 /// A Helm repository on loopback that serves packaged charts and their index.
@@ -49,6 +50,13 @@ impl ChartServerBuilder {
         self
     }
 
+    /// As [`ChartServerBuilder::tls`], and asks clients for a certificate such as [`ChartServer::client`] gives.
+    #[must_use]
+    pub fn mutual_tls(mut self) -> Self {
+        self.asks_clients = true;
+        self.tls()
+    }
+
     /// Starts it, without any chart.
     ///
     /// # Panics
@@ -59,7 +67,12 @@ impl ChartServerBuilder {
         let authority = self.tls.then(Authority::new);
         let folder = Arc::new(scratch.path().to_owned());
         let router = Router::new().fallback(answer).with_state(folder);
-        let http = HttpServer::start(router, self.auth, authority.as_ref(), Arc::clone(&control));
+        let http = match &authority {
+            Some(authority) if self.asks_clients => {
+                HttpServer::start_mutual(router, self.auth, authority, Arc::clone(&control))
+            }
+            authority => HttpServer::start(router, self.auth, authority.as_ref(), Arc::clone(&control)),
+        };
         let server = ChartServer { control, authority, http, entries: Mutex::default(), scratch };
         server.write_index(&[]);
         server
@@ -91,6 +104,14 @@ impl ChartServer {
     /// When TLS was not asked for.
     pub fn authority(&self) -> String {
         self.authority.as_ref().expect("built with tls()").certificate()
+    }
+
+    /// A client's certificate that the server accepts.
+    ///
+    /// # Panics
+    /// When TLS was not asked for.
+    pub fn client(&self) -> Identity {
+        self.authority.as_ref().expect("built with mutual_tls()").client()
     }
 
     /// Packages a chart's folder as this version and adds it to the index.

@@ -59,6 +59,15 @@
 //! # }
 //! ```
 //!
+//! An S3 compatible store checks its clients' signatures:
+//!
+//! ```no_run
+//! use fairlead_testbench::S3Server;
+//!
+//! let store = S3Server::builder().keys("robot", "secret").start(); // also tls()
+//! store.put("charts/ui/Chart.yaml", "…"); // into the bucket store.bucket() at store.endpoint()
+//! ```
+//!
 //! Pods run on a simulated node. A pod asks for trouble by the annotation (or label) `bench.fairlead.dev/fault`:
 //!
 //! | fault | what it does |
@@ -88,6 +97,7 @@ pub mod ports;
 pub mod proxy;
 pub mod registry;
 pub mod runtime;
+pub mod s3_server;
 pub mod signing;
 pub mod tools;
 pub mod wait;
@@ -99,4 +109,5 @@ pub use git_server::{GitServer, KeyKind, Repository, SshKey};
 pub use http_server::Behaviour;
 pub use operator::{Operator, OperatorBuilder};
 pub use registry::{OciRegistry, tarball};
+pub use s3_server::S3Server;
 pub use wait::{try_wait_for, wait_for};
