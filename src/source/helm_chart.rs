@@ -30,7 +30,7 @@ use crate::api::source::v1::{
 use crate::api::unsupported;
 use crate::controller::references::ReferenceKind;
 use crate::controller::wake::stream_of;
-use crate::controller::{Context, Reconciler, Requeue, conditions};
+use crate::controller::{Context, Reconciler, Requeue};
 use crate::git::reference::commit_of_revision;
 
 /// The most that a chart package may be, in bytes.
@@ -384,10 +384,6 @@ fn check_identity(package: &Package, name: &str, version: &str, promised_by: &st
         "the downloaded package is '{actual_name}' {actual_version}, {promised_by} promises '{name}' {version}"
     );
     Err(ChartError::new(ChartFault::Pull, message))
-}
-
-fn not_acted_on(what: &str) -> Failure {
-    Failure::terminal(condition::FETCH_FAILED, conditions::NOT_ACTED_ON, format!("{what} not acted on yet"))
 }
 
 fn source_failure(error: &StoreError) -> Failure {
