@@ -20,6 +20,7 @@ use super::download::{Download, DownloadError};
 use super::helm_repository;
 use super::index::{self, Chart, IndexError};
 use super::lifecycle::{self, Stage, object_ref};
+use super::oci_repository;
 use super::outcome::{Failure, Stored};
 use super::store::{ArtifactStore, StoreError};
 use crate::api::condition::{self, reason};
@@ -231,6 +232,9 @@ impl HelmChartController {
     }
 
     async fn plan_registry(&self, object: &HelmChart, repository: &HelmRepository) -> Result<Plan, Failure> {
+        if object.spec.verify.is_some() {
+            return Err(oci_repository::unverified());
+        }
         let range = object.spec.version.as_deref().filter(|range| !range.is_empty()).unwrap_or("*");
         let found = registry::find(&self.context, repository, &object.spec.chart, range).await?;
         let metadata = Metadata { name: found.name.clone(), version: found.version.clone() };

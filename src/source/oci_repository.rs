@@ -95,6 +95,9 @@ impl OciRepositoryController {
             let message = format!("URL validation failed for '{}': {error}", crate::redact::redact(&spec.url));
             Failure::terminal(condition::FETCH_FAILED, reason::URL_INVALID, message)
         })?;
+        if spec.verify.is_some() {
+            return Err(unverified());
+        }
         let wanted = Followed::read(spec)?;
         if let Followed::Fixed(Reference::Digest(digest)) = &wanted
             && is_current(spec, status, digest.as_str())
@@ -226,6 +229,12 @@ impl Followed {
         let newest = wanted.newest(&listed).map_err(|error: TagError| tag_failure(url, error.is_terminal(), &error))?;
         Reference::tag(newest).map_err(|error| tag_failure(url, false, &error))
     }
+}
+
+/// Nothing of a registry is stored whose signature is asked for and cannot be checked.
+pub(super) fn unverified() -> Failure {
+    let message = "signatures are not checked yet, and nothing is fetched without: remove 'spec.verify' to go without";
+    Failure::terminal(condition::FETCH_FAILED, reason::VERIFICATION_ERROR, message)
 }
 
 fn tag_failure(url: &str, terminal: bool, error: &dyn std::fmt::Display) -> Failure {

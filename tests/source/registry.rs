@@ -125,6 +125,9 @@ async fn ranges_filters_and_digests_choose_and_what_cannot_be_chosen_is_named() 
     stalled("placeholder", placeholder, "ReadOperationFailed", "not a version range").await;
     let cloud = json!({"provider": "aws"});
     stalled("cloud", cloud, "InvalidProviderConfiguration", "'secretRef'").await;
+    let signed = json!({"verify": {"provider": "cosign"}});
+    stalled("signed", signed, "VerificationError", "nothing is fetched without").await;
+    assert_eq!(scene.see::<OCIRepository>("signed").await.artifact, None);
     // Plain HTTP has to be asked for.
     scene.apply("OCIRepository", "secure", &spec(&registry, &json!({"insecure": false})));
     scene.failed::<OCIRepository>("secure", "FetchFailed", "cannot reach 'https://127.0.0.1").await;
