@@ -18,7 +18,7 @@ use crate::api::notification::v1::ReceiverType;
 use crate::cel;
 use crate::helm::storage;
 use crate::receiver::{authenticate, filter};
-use crate::source::index::{self, Index};
+use crate::source::index;
 use crate::sync::manifest::Manifest;
 use crate::values::path::Reading;
 use crate::values::{Content, FetchedReference, compose, merge::Origin};
@@ -49,9 +49,14 @@ fn index(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut parts = text.splitn(3, '\n');
     let (chart, range) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let Ok(json) = index::parse(parts.next().unwrap_or_default()) else { return };
-    if let (Ok(entry), Ok(url)) = (Index::from_json(&json).find(chart, range), Url::parse("https://charts.host/a?b=c"))
-    {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), parts.next().unwrap_or_default()).expect("write a temporary file");
+    if index::check(file.path()).is_err() {
+        return;
+    }
+    let Ok(found) = index::read(file.path(), chart) else { return };
+    let _ = found.told_wrong();
+    if let (Ok(entry), Ok(url)) = (found.find(range), Url::parse("https://charts.host/a?b=c")) {
         let _ = entry.url(&url);
     }
 }
