@@ -159,12 +159,15 @@ pub struct RunArgs {
 }
 
 /// Arguments of `fairlead run` that are about building folders.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug)]
 pub struct BuildArgs {
     /// Fail where a manifest names a variable that `spec.postBuild` of its `Kustomization` does not set and that has no
     /// default; such a variable is empty otherwise.
     #[arg(long, env = "FAIRLEAD_STRICT_SUBSTITUTIONS")]
     pub strict_substitutions: bool,
+    /// The sops binary, for `spec.decryption`.
+    #[arg(long, env = "FAIRLEAD_SOPS", default_value = "sops", value_name = "PATH")]
+    pub sops: PathBuf,
     /// Let a kustomization.yaml refer to files and folders by URL, which are fetched at every build.
     #[arg(long, env = "FAIRLEAD_ALLOW_REMOTE_BASES")]
     pub allow_remote_bases: bool,

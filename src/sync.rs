@@ -1,19 +1,22 @@
 //! The environment folder: a folder of a source's artifact becomes objects of the cluster.
 //!
-//! `scan` (and `build`, where a folder has a `kustomization.yaml`) reads manifests, `post_build`
-//! fills in variables (which `material` fetches), `validate` sorts out what cannot work, `order`,
-//! `policy`, `prune` and `ceiling` decide, `stages`, `write` and `garbage` act, `wait` looks at what
-//! came of it, `status` and `history` report; `pass` puts them together and `reconciler` runs it. One rule goes through it all: what is wrong
-//! with one object or file is named with its place, and never stops the others.
+//! `scan` (and `build`, where a folder has a `kustomization.yaml`) reads manifests, `decrypt` and
+//! `post_build` make them readable and fill in variables (with what `material` fetches), `validate`
+//! sorts out what cannot work, `order`, `policy`, `prune` and `ceiling` decide, `stages`, `write` and
+//! `garbage` act, `wait` looks at what came of it, `status` and `history` report; `pass` puts them
+//! together and `reconciler` runs it. One rule goes through it all: what is wrong with one object or
+//! file is named with its place, and never stops the others.
 
 pub mod build;
 pub mod ceiling;
+pub mod decrypt;
 pub mod desired;
 pub mod finalize;
 pub mod garbage;
 pub mod history;
 mod identity;
 pub mod inventory;
+pub mod keys;
 pub mod manifest;
 pub mod material;
 pub mod memory;

@@ -8,6 +8,8 @@ mod world;
 mod bad_input;
 #[path = "sync/builds.rs"]
 mod builds;
+#[path = "sync/decryption.rs"]
+mod decryption;
 #[path = "sync/folder.rs"]
 mod folder;
 #[path = "sync/health.rs"]

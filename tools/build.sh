@@ -46,6 +46,10 @@ recipe() {
       echo crane=github.com/google/go-containerregistry/cmd/crane
       echo "-X github.com/google/go-containerregistry/cmd/crane/cmd.Version=$(pinned crane github.com/google/go-containerregistry)"
       ;;
+    sops)
+      printf '%s\n' sops=github.com/getsops/sops/v3/cmd/sops age-keygen=filippo.io/age/cmd/age-keygen
+      echo "-X github.com/getsops/sops/v3/version.Version=$(pinned sops github.com/getsops/sops/v3)"
+      ;;
     cargo-deny) echo "cargo-deny=$(cat "$here/cargo-deny/version")" ;;
     *) echo "tools/build.sh: no recipe for a tool named '$1'" >&2; return 1 ;;
   esac

@@ -139,6 +139,8 @@ pub fn kustomization(spec: &KustomizationSpec) -> Vec<&'static str> {
         source_ref: _,
         depends_on: _,
         post_build: _,
+        // But for `serviceAccountName`, which the controller refuses.
+        decryption: _,
         common_metadata: _,
         name_prefix: _,
         name_suffix: _,
@@ -153,10 +155,9 @@ pub fn kustomization(spec: &KustomizationSpec) -> Vec<&'static str> {
         kube_config: _,
         service_account_name: _,
         // Not yet.
-        decryption,
         ignore,
     } = spec;
-    set(&[("spec.decryption", decryption.is_some()), ("spec.ignore", !ignore.is_empty())])
+    set(&[("spec.ignore", !ignore.is_empty())])
 }
 
 /// Paths of the fields of a `HelmRelease` that are set and not acted on.

@@ -5,6 +5,7 @@ mod generate;
 pub mod mirror;
 mod references;
 
+use super::decrypt::{Decryptor, Format, learn_text, undecrypted};
 use super::manifest::Manifest;
 use super::problem::{Place, Problem};
 use super::scan::{self, Scan, label};
@@ -12,6 +13,7 @@ use super::validate;
 use crate::api::kustomize::v1::{BuildMetadataOption, KustomizationSpec};
 use crate::postrender::kustomize::words;
 use crate::process::Command;
+use crate::redact::Redactor;
 use crate::yaml;
 use mirror::Mirror;
 use references::Checked;
@@ -19,6 +21,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Builds folders of one Kustomization.
 pub struct Builder<'a> {
@@ -30,8 +33,21 @@ pub struct Builder<'a> {
     pub allow_remote_bases: bool,
     /// What the Kustomization asks for.
     pub spec: &'a KustomizationSpec,
+    /// What decrypts, if the Kustomization asks for it.
+    pub decryptor: Option<Decryptor<'a>>,
     /// How long one build may take.
     pub timeout: Duration,
+}
+
+/// What a folder states.
+#[derive(Default)]
+pub struct Read {
+    /// Its objects.
+    pub manifests: Vec<Manifest>,
+    /// What could not be read or built.
+    pub problems: Vec<Problem>,
+    /// Knows what must not show.
+    pub redactor: Redactor,
 }
 
 type Built = Result<Vec<Manifest>, Box<Problem>>;
@@ -39,16 +55,32 @@ type Built = Result<Vec<Manifest>, Box<Problem>>;
 impl Builder<'_> {
     /// The manifests of a scanned folder within `root` (both by their real paths). A build that
     /// fails hides what it would have made, so that its problem holds all pruning.
-    pub async fn manifests(&self, root: &Path, folder: &Path, scan: Scan) -> (Vec<Manifest>, Vec<Problem>) {
+    pub async fn read(&self, root: &Path, folder: &Path, scan: Scan) -> Read {
+        let mut redactor = Redactor::default();
+        let (mut manifests, mut problems) = self.build_all(root, folder, scan, &mut redactor).await;
+        if let Some(decryptor) = &self.decryptor {
+            let (decrypted, failed) = decryptor.manifests(manifests, &mut redactor).await;
+            manifests = decrypted;
+            problems.extend(failed);
+        }
+        Read { manifests, problems, redactor }
+    }
+
+    async fn build_all(
+        &self,
+        root: &Path,
+        folder: &Path,
+        scan: Scan,
+        redactor: &mut Redactor,
+    ) -> (Vec<Manifest>, Vec<Problem>) {
         let Scan { mut manifests, mut problems, overlays } = scan;
         let needed = generate::is_needed(self.spec);
-        let own = scan::kustomization_file(folder).filter(|_| needed);
-        if let Some(file) = own {
-            let built = self.merged(root, folder, &file).await;
+        if let Some(file) = scan::kustomization_file(folder).filter(|_| needed) {
+            let built = self.merged(root, folder, &file, redactor).await;
             return built.map_or_else(|problem| (Vec::new(), vec![*problem]), |built| (built, Vec::new()));
         }
         for kustomization in overlays {
-            match self.build(root, root, &kustomization).await {
+            match self.build(root, None, &inside(root, &kustomization), redactor).await {
                 Ok(built) => manifests.extend(built),
                 Err(problem) => problems.push(*problem),
             }
@@ -58,7 +90,7 @@ impl Builder<'_> {
         }
         let (manifests, unfit) = validate::distinct(manifests);
         problems.extend(unfit);
-        match self.layered(root, folder, &manifests).await {
+        match self.layered(root, folder, &manifests, redactor).await {
             Ok(built) => (built, problems),
             Err(problem) => {
                 problems.push(*problem);
@@ -68,7 +100,7 @@ impl Builder<'_> {
     }
 
     /// Builds a folder with a `kustomization.yaml` and what the spec adds to it.
-    async fn merged(&self, root: &Path, folder: &Path, file: &Path) -> Built {
+    async fn merged(&self, root: &Path, folder: &Path, file: &Path, redactor: &mut Redactor) -> Built {
         let place = Place { file: label(root, file), line: None };
         let failed = |reason: String| Box::new(Problem::unreadable(place.clone(), reason));
         let text = std::fs::read_to_string(file).map_err(|error| failed(format!("cannot be read: {error}")))?;
@@ -89,11 +121,11 @@ impl Builder<'_> {
         let file = inside(root, file);
         let written = mirror.replace(&file, Value::Object(kustomization).to_string().as_bytes());
         written.map_err(|error| failed(error.to_string()))?;
-        self.build(root, mirror.root(), &mirror.root().join(file)).await
+        self.build(root, Some(mirror), &file, redactor).await
     }
 
     /// Puts read manifests through what the spec asks of kustomize.
-    async fn layered(&self, root: &Path, folder: &Path, manifests: &[Manifest]) -> Built {
+    async fn layered(&self, root: &Path, folder: &Path, manifests: &[Manifest], redactor: &mut Redactor) -> Built {
         let place = Place { file: label(root, folder), line: None };
         let failed = |reason: String| Box::new(Problem::unreadable(place.clone(), reason));
         let components = generate::components(self.spec, |name| folder.join(name).exists()).map_err(failed)?;
@@ -118,7 +150,7 @@ impl Builder<'_> {
             Ok(file)
         };
         let file = write().map_err(|error| failed(format!("the build cannot be prepared: {error}")))?;
-        let built = self.build(root, mirror.root(), &mirror.root().join(file)).await;
+        let built = self.build(root, Some(mirror), &file, redactor).await;
         let built = built.map_err(|problem| Box::new(Problem { place: place.clone(), ..*problem }))?;
         let wanted = self.spec.build_metadata.contains(&BuildMetadataOption::OriginAnnotations);
         Ok(built.into_iter().map(|one| trace(one, manifests, &inner, &place.file, wanted)).collect())
@@ -133,20 +165,34 @@ impl Builder<'_> {
         made.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
     }
 
-    /// Runs kustomize on a folder within `tree`, which is `root` or a copy of it.
-    async fn build(&self, root: &Path, tree: &Path, kustomization: &Path) -> Built {
-        let file = label(tree, kustomization);
-        let folder = kustomization.parent().unwrap_or(tree);
+    /// Runs kustomize on the folder of a `kustomization.yaml`, in the source or in a copy of it.
+    async fn build(&self, root: &Path, mirror: Option<Mirror>, inner: &Path, redactor: &mut Redactor) -> Built {
+        let file = label(root, inner);
         let failed =
             |reason: String| Box::new(Problem::unreadable(Place { file: Arc::clone(&file), line: None }, reason));
-        let Checked { unrestricted } = self.check(tree, kustomization).await?;
+        let tree = mirror.as_ref().map_or(root, Mirror::root);
+        let Checked { unrestricted, sources } = self.check(tree, &tree.join(inner)).await?;
+        let decrypted = self.decrypted(tree, sources, redactor).await?;
+        let mirror = match mirror {
+            None if !decrypted.is_empty() => {
+                Some(self.mirror(root, &Place { file: Arc::clone(&file), line: None }).await?)
+            }
+            given => given,
+        };
+        for (path, text) in &decrypted {
+            let replaced = mirror.as_ref().map_or(Ok(()), |mirror| mirror.replace(path, text));
+            replaced.map_err(|error| failed(error.to_string()))?;
+        }
+        let tree = mirror.as_ref().map_or(root, Mirror::root);
+        let kustomization = tree.join(inner);
+        let folder = kustomization.parent().unwrap_or(tree);
         let mut command = Command::new(self.kustomize).arg("build").arg(".").current_dir(folder).timeout(self.timeout);
         if unrestricted {
             command = command.args(["--load-restrictor", "LoadRestrictionsNone"]);
         }
         let output = Box::pin(command.run()).await.map_err(|error| failed(error.to_string()))?;
         if !output.success() {
-            let said = words(&self.spec.patches, &output.stderr);
+            let said = words(&self.spec.patches, &redactor.text(&output.stderr));
             let said = without_place(&without_place(&said, tree), root);
             let field = if said.starts_with("patches[") { "spec." } else { "" };
             return Err(failed(format!("kustomize build failed: {field}{said}")));
@@ -160,6 +206,30 @@ impl Builder<'_> {
                 Ok(Manifest::built(Arc::clone(&file), object))
             })
             .collect()
+    }
+
+    /// The files among these that are encrypted, by their paths within the tree.
+    async fn decrypted(
+        &self,
+        tree: &Path,
+        sources: Vec<(PathBuf, Format)>,
+        redactor: &mut Redactor,
+    ) -> Result<Vec<(PathBuf, Zeroizing<Vec<u8>>)>, Box<Problem>> {
+        let Some(decryptor) = &self.decryptor else { return Ok(Vec::new()) };
+        let real = tree.canonicalize().unwrap_or_else(|_| tree.to_owned());
+        let mut decrypted: Vec<(PathBuf, Zeroizing<Vec<u8>>)> = Vec::new();
+        for (path, format) in sources {
+            let inner = inside(&real, &path);
+            let problem = |reason: &str| Box::new(undecrypted(Place { file: label(&real, &path), line: None }, reason));
+            let bytes = std::fs::read(&path).map_err(|error| problem(&error.to_string()))?;
+            if !format.marks(&bytes) || decrypted.iter().any(|(known, _)| *known == inner) {
+                continue;
+            }
+            let text = Zeroizing::new(decryptor.text(bytes, format, format).await.map_err(|why| problem(&why))?);
+            learn_text(redactor, &String::from_utf8_lossy(&text));
+            decrypted.push((inner, text));
+        }
+        Ok(decrypted)
     }
 
     async fn check(&self, tree: &Path, kustomization: &Path) -> Result<Checked, Box<Problem>> {

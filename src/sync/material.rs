@@ -1,8 +1,9 @@
-//! What a build needs from the cluster besides the folder: the variables of `spec.postBuild`.
-//! Read anew for every pass, with the operator's own rights, from the Kustomization's namespace.
+//! What a build needs from the cluster besides the folder: the variables of `spec.postBuild` and the
+//! keys of `spec.decryption`. Read anew for every pass, with the operator's own rights, from the Kustomization's namespace.
 
+use super::keys::Keys;
 use super::substitute::{Variable, Variables, is_name};
-use crate::api::kustomize::v1::{Kustomization, PostBuild, SubstituteStrategy};
+use crate::api::kustomize::v1::{Decryption, Kustomization, PostBuild, SubstituteStrategy};
 use crate::api::meta::ValuesReferenceKind;
 use crate::controller::namespaced_name;
 use crate::values::fetch::{self, FetchError};
@@ -21,6 +22,14 @@ pub enum MaterialError {
         /// What is wrong.
         #[source]
         source: FetchError,
+    },
+    /// A key for decryption that is wrong.
+    #[error("spec.decryption.secretRef: Secret {secret}: {reason}")]
+    Key {
+        /// Namespace and name of the Secret.
+        secret: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A key that no variable can have as its name.
     #[error(
@@ -48,6 +57,8 @@ pub enum MaterialError {
 pub struct Material {
     /// Variables, if any are to be substituted.
     pub variables: Option<Variables>,
+    /// Keys, if anything is to be decrypted; there may be none, where the operator itself has some.
+    pub keys: Option<Keys>,
 }
 
 impl Material {
@@ -58,7 +69,11 @@ impl Material {
             Some(post_build) => variables(client, &namespace, post_build, strict).await?,
             None => None,
         };
-        Ok(Self { variables })
+        let keys = match &object.spec.decryption {
+            Some(decryption) => Some(keys(client, &namespace, decryption).await?),
+            None => None,
+        };
+        Ok(Self { variables, keys })
     }
 
     /// Differs when anything in it does, within one run of the operator.
@@ -70,8 +85,21 @@ impl Material {
                 (name, &variable.text).hash(&mut hasher);
             }
         }
+        self.keys.hash(&mut hasher);
         hasher.finish()
     }
+}
+
+async fn keys(client: &Client, namespace: &str, decryption: &Decryption) -> Result<Keys, MaterialError> {
+    let Some(reference) = &decryption.secret_ref else { return Ok(Keys::default()) };
+    let kind = ValuesReferenceKind::Secret;
+    let field = || "decryption.secretRef".to_owned();
+    let found = fetch::object(client, kind, namespace, &reference.name).await;
+    let data = found
+        .and_then(|data| data.ok_or_else(|| fetch::missing(kind, namespace, &reference.name)))
+        .map_err(|source| MaterialError::Object { field: field(), source })?;
+    let secret = || format!("{namespace}/{}", reference.name);
+    Keys::read(&data).map_err(|reason| MaterialError::Key { secret: secret(), reason })
 }
 
 /// The variables, unless there are none and nothing else asks for a substitution.
@@ -155,7 +183,7 @@ mod tests {
     fn the_digest_tells_variables_apart() {
         let of = |name: &str, text: &str, strict| {
             let values = [(name.to_owned(), Variable { text: text.to_owned(), secret: false })].into();
-            Material { variables: Some(Variables { values, strict }) }.digest()
+            Material { variables: Some(Variables { values, strict }), keys: None }.digest()
         };
         let all = [of("a", "b", false), of("a", "c", false), of("b", "b", false), of("a", "b", true)];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();

@@ -1,6 +1,6 @@
 //! One pass: read the folder, apply it, prune what left it.
 
-use super::build::Builder;
+use super::build::{Builder, Read};
 use super::ceiling::{self, Ceiling, Consent};
 use super::desired::Owner;
 use super::garbage::{self, Collected};
@@ -42,7 +42,7 @@ pub struct Pass<'a> {
     /// Its spec.
     pub spec: &'a KustomizationSpec,
     /// What the build needs from the cluster.
-    pub material: Material,
+    pub material: &'a Material,
     /// What earlier passes applied.
     pub inventory: Inventory,
     /// How much may be deleted without consent.
@@ -123,11 +123,10 @@ impl Pass<'_> {
             .await
             .map_err(|error| failed(reason::BUILD_FAILED, error.to_string()))?
             .map_err(|error| unreadable(&error))?;
-        let (manifests, problems) = self.builder.manifests(&root, &folder, scan).await;
-        let mut read = Read { manifests, problems, redactor: Redactor::default() };
+        let mut read = self.builder.read(&root, &folder, scan).await;
         if let Some(variables) = self.material.variables.clone() {
             // A template may take a while, and must not hold up others.
-            let substituted = tokio::task::spawn_blocking(move || read.substituted(&variables));
+            let substituted = tokio::task::spawn_blocking(move || substituted(read, &variables));
             read = substituted.await.map_err(|error| failed(reason::BUILD_FAILED, error.to_string()))?;
         }
         let (manifests, invalid) = validate(read.manifests);
@@ -219,20 +218,10 @@ impl Pass<'_> {
     }
 }
 
-/// What a folder states.
-struct Read {
-    manifests: Vec<Manifest>,
-    problems: Vec<Problem>,
-    /// Knows what must not show.
-    redactor: Redactor,
-}
-
-impl Read {
-    fn substituted(mut self, variables: &Variables) -> Self {
-        let (manifests, problems) = post_build::substitute_all(self.manifests, variables, &mut self.redactor);
-        self.problems.extend(problems);
-        Self { manifests, ..self }
-    }
+fn substituted(mut read: Read, variables: &Variables) -> Read {
+    let (manifests, problems) = post_build::substitute_all(read.manifests, variables, &mut read.redactor);
+    read.problems.extend(problems);
+    Read { manifests, ..read }
 }
 
 fn failed(reason: &'static str, message: String) -> Ending {

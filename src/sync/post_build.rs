@@ -67,7 +67,10 @@ fn substituted(object: &Map<String, Value>, variables: &Variables) -> Result<Opt
             failed.map(|error| reason = error).is_some()
         };
         let pointer = first_leaf(object, &mut fails).unwrap_or_default();
-        Fault { pointer, reason: reason.to_string(), fix: "write `$${` for text that is no variable" }
+        let hidden = object.get("kind").is_some_and(|kind| kind == "Secret") && reason.quotes();
+        let reason =
+            if hidden { "an expression in it is none that substitution knows".to_owned() } else { reason.to_string() };
+        Fault { pointer, reason, fix: "write `$${` for text that is no variable" }
     })?;
     let mut value = yaml::parse(&found.text).map_err(|error| Fault {
         pointer: first_leaf(object, &mut |leaf| becomes_no_yaml(leaf, variables)).unwrap_or_default(),
@@ -200,6 +203,17 @@ mod tests {
         variables.strict = true;
         let (_, problems) = substitute_all(read("kind: A\nmetadata:\n  name: ${b}\n"), &variables, &mut redactor);
         assert!(problems[0].to_string().contains("a.yaml:3: ") && problems[0].to_string().contains("`b` is not set"));
+    }
+
+    #[test]
+    fn a_secret_is_not_quoted() {
+        let (_, problems) = substitute_all(
+            read("kind: Secret\nmetadata: {name: a}\nstringData:\n  x: \"a${hunter2!\"\n"),
+            &variables([("a", "b")]),
+            &mut Redactor::default(),
+        );
+        let told = problems[0].to_string();
+        assert!(told.starts_with("a.yaml:4: Secret/a: an expression in it") && !told.contains("hunter2"), "{told}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::build::Builder;
 use super::ceiling::Consent;
+use super::decrypt::Decryptor;
 use super::desired::Owner;
 use super::finalize;
 use super::identity::Entry;
@@ -173,7 +174,7 @@ impl KustomizationController {
             return self.check_health(&object, work, health, Told::default()).await;
         }
         let known = self.memories.get(&object).map(|memory| memory.digests).unwrap_or_default();
-        let done = self.apply(&object, work, material, &known, full).await;
+        let done = self.apply(&object, work, &material, &known, full).await;
         let inventory = done.inventory.unwrap_or_else(|| inventory_of(&object));
         let mut memory = Memory {
             input,
@@ -222,7 +223,7 @@ impl KustomizationController {
         &self,
         object: &Kustomization,
         work: Work<'_>,
-        material: Material,
+        material: &Material,
         known: &std::collections::BTreeMap<super::inventory::ObjectId, u64>,
         full: bool,
     ) -> Done {
@@ -234,14 +235,21 @@ impl KustomizationController {
                 return Done::unread(ending, known);
             }
         };
+        let builds = self.context.config.builds();
         let pass = Pass {
             client: &cluster.client,
             resolver: &cluster.resolver,
             builder: Builder {
                 kustomize: &self.context.config.kustomize,
-                place: &self.context.config.builds(),
+                place: &builds,
                 allow_remote_bases: self.context.config.build.allow_remote_bases,
                 spec: &object.spec,
+                decryptor: material.keys.as_ref().map(|keys| Decryptor {
+                    sops: &self.context.config.build.sops,
+                    place: &builds,
+                    keys,
+                    timeout: timeout(&object.spec),
+                }),
                 timeout: timeout(&object.spec),
             },
             owner: owner_of(object),
@@ -378,8 +386,13 @@ impl KustomizationController {
 
 /// Fields without which other objects would be applied.
 fn must_not_be_ignored(spec: &KustomizationSpec) -> Vec<&'static str> {
-    let set = [("spec.decryption", spec.decryption.is_some())];
+    let set = [("spec.decryption.serviceAccountName", decrypts_as_account(spec))];
     set.into_iter().filter(|(_, set)| *set).map(|(field, _)| field).collect()
+}
+
+/// Whether a key service is to be asked in the name of an account.
+fn decrypts_as_account(spec: &KustomizationSpec) -> bool {
+    spec.decryption.as_ref().is_some_and(|decryption| decryption.service_account_name.is_some())
 }
 
 /// `spec.timeout`, or a little less than the interval; never under half a minute.
@@ -424,6 +437,8 @@ mod tests {
         let mut spec = KustomizationSpec::default();
         assert!(must_not_be_ignored(&spec).is_empty());
         spec.decryption = Some(crate::api::kustomize::v1::Decryption::default());
-        assert_eq!(must_not_be_ignored(&spec), ["spec.decryption"]);
+        assert!(must_not_be_ignored(&spec).is_empty());
+        spec.decryption.as_mut().unwrap().service_account_name = Some("sops".to_owned());
+        assert_eq!(must_not_be_ignored(&spec), ["spec.decryption.serviceAccountName"]);
     }
 }

@@ -29,6 +29,13 @@ pub enum SubstituteError {
     TooLarge(usize),
 }
 
+impl SubstituteError {
+    /// Whether it names what may not be meant as a variable at all.
+    pub fn quotes(&self) -> bool {
+        matches!(self, Self::Unclosed(_) | Self::Malformed(_))
+    }
+}
+
 /// A variable's value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Variable {

@@ -1,5 +1,5 @@
 //! What wakes a Kustomization: a new artifact of its source, and news of what it depends on or
-//! takes variables from.
+//! takes variables or keys from.
 
 use super::source::{SourceId, dependencies, source_id};
 use crate::api::kustomize::v1::{Kustomization, SourceKind};
@@ -87,8 +87,10 @@ fn refers_to(object: &Kustomization, change: &ReferenceChange) -> bool {
     let mut named = variables
         .chain(secrets.map(|secret| (ReferenceKind::Secret, &secret.name)))
         .chain(maps.map(|map| (ReferenceKind::ConfigMap, &map.name)));
+    let keys = object.spec.decryption.as_ref().and_then(|decryption| decryption.secret_ref.as_ref());
     object.metadata.namespace.as_deref() == Some(change.namespace.as_str())
-        && named.any(|named| named == (change.kind, &change.name))
+        && (named.any(|named| named == (change.kind, &change.name))
+            || keys.is_some_and(|keys| change.kind == ReferenceKind::Secret && keys.name == change.name))
 }
 
 fn followers(all: &Cache<Kustomization>, follows: impl Fn(&Kustomization) -> bool) -> Vec<ObjectRef<Kustomization>> {
@@ -107,6 +109,7 @@ mod tests {
             "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
             "metadata": {"name": "apps", "namespace": "flux"},
             "spec": {"interval": "1m", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "x"},
+                     "decryption": {"provider": "sops", "secretRef": {"name": "keys"}},
                      "postBuild": {"substituteFrom": [{"kind": "ConfigMap", "name": "vars"}]}},
         }))
         .unwrap();
@@ -115,6 +118,7 @@ mod tests {
         };
         assert!(woken(ReferenceKind::ConfigMap, "flux", "vars"));
         assert!(!woken(ReferenceKind::Secret, "flux", "vars"));
+        assert!(woken(ReferenceKind::Secret, "flux", "keys"));
         assert!(!woken(ReferenceKind::ConfigMap, "other", "vars"));
         assert!(!woken(ReferenceKind::ConfigMap, "flux", "other"));
     }

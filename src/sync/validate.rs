@@ -2,6 +2,7 @@
 
 mod name;
 
+use super::decrypt;
 use super::inventory::ObjectId;
 use super::manifest::Manifest;
 use super::problem::{Hold, Problem};
@@ -65,6 +66,10 @@ fn check(manifest: &Manifest) -> Vec<Problem> {
         return identity;
     }
     let id = manifest.id();
+    if id.kind == "Secret" && decrypt::is_encrypted(&manifest.object) && !decrypt::stays_encrypted(&manifest.object) {
+        let reason = "the Secret is encrypted by sops, and the Kustomization does not say how to decrypt it";
+        return vec![Problem::error(manifest.place("/sops"), reason).about(&id).fix("set spec.decryption")];
+    }
     let names = names(manifest, &id);
     let mut problems = names;
     problems.extend(text_maps(manifest, &id));

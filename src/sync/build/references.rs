@@ -1,6 +1,7 @@
 //! What a `kustomization.yaml` refers to, and whether that is within the source. Kustomize itself
 //! would follow a path out of it, or fetch a URL.
 
+use crate::sync::decrypt::Format;
 use crate::sync::problem::{Place, Problem};
 use crate::sync::scan::{self, label};
 use crate::yaml;
@@ -13,21 +14,22 @@ use std::path::{Path, PathBuf};
 pub struct Checked {
     /// A file outside of its kustomization's folder, but within the source, has to be readable.
     pub unrestricted: bool,
+    /// Files that may be encrypted, by their real paths, with the format that they then have.
+    pub sources: Vec<(PathBuf, Format)>,
 }
 
 /// Follows every reference from a `kustomization.yaml` (of a folder within `root`, both as their
 /// real paths).
 pub fn check(root: &Path, kustomization: &Path, allow_remote: bool) -> Result<Checked, Box<Problem>> {
-    let mut walk =
-        Walk { root, allow_remote, seen: BTreeSet::new(), outside: false, plugins: false, queue: Vec::new() };
-    walk.queue.push(kustomization.to_owned());
+    let (seen, queue) = (BTreeSet::new(), vec![kustomization.to_owned()]);
+    let mut walk = Walk { root, allow_remote, seen, queue, outside: false, plugins: false, sources: Vec::new() };
     while let Some(file) = walk.queue.pop() {
         if walk.seen.insert(file.clone()) {
             walk.file(&file)?;
         }
     }
     // The configuration of a plug-in may hold paths that nobody has looked at.
-    Ok(Checked { unrestricted: walk.outside && !walk.plugins })
+    Ok(Checked { unrestricted: walk.outside && !walk.plugins, sources: walk.sources })
 }
 
 struct Walk<'a> {
@@ -37,6 +39,7 @@ struct Walk<'a> {
     queue: Vec<PathBuf>,
     outside: bool,
     plugins: bool,
+    sources: Vec<(PathBuf, Format)>,
 }
 
 impl Walk<'_> {
@@ -50,7 +53,13 @@ impl Walk<'_> {
             .iter()
             .any(|field| value[*field].as_array().is_some_and(|entries| !entries.is_empty()));
         let folder = file.parent().unwrap_or(self.root).to_owned();
-        for Reference { pointer, target } in references(&value) {
+        for Reference { pointer, target, encrypted } in references(&value) {
+            if let (Some(format), Ok(path)) = (encrypted, folder.join(&target).canonicalize())
+                && path.starts_with(self.root)
+                && path.is_file()
+            {
+                self.sources.push((path, format));
+            }
             let found = self.follow(&folder, &target);
             found.map_err(|reason| {
                 let place = Place { file: label(self.root, file), line: Some(document.lines.of(&pointer)) };
@@ -100,14 +109,16 @@ pub fn is_remote(target: &str) -> bool {
 struct Reference {
     pointer: String,
     target: String,
+    /// The format that it has if it is encrypted, where that may be.
+    encrypted: Option<Format>,
 }
 
 fn references(kustomization: &Value) -> Vec<Reference> {
     let mut found = Vec::new();
-    let mut add = |pointer: String, target: &Value| {
+    let mut add = |pointer: String, target: &Value, encrypted: Option<Format>| {
         // What has more than one line is content, not the name of it.
         if let Some(target) = target.as_str().filter(|target| !target.trim_end().contains('\n')) {
-            found.push(Reference { pointer, target: target.to_owned() });
+            found.push(Reference { pointer, target: target.to_owned(), encrypted });
         }
     };
     let items = |value: &Value| value.as_array().cloned().unwrap_or_default().into_iter().enumerate();
@@ -124,25 +135,32 @@ fn references(kustomization: &Value) -> Vec<Reference> {
     ];
     for field in lists {
         for (index, target) in items(&kustomization[field]).filter(|(_, target)| !is_inline(field, target)) {
-            add(format!("/{field}/{index}"), &target);
+            add(format!("/{field}/{index}"), &target, None);
         }
     }
     for field in ["patches", "patchesJson6902", "replacements"] {
         for (index, entry) in items(&kustomization[field]) {
-            add(format!("/{field}/{index}/path"), &entry["path"]);
+            let encrypted = entry["path"].as_str().filter(|_| field == "patches").map(Format::of_name);
+            add(format!("/{field}/{index}/path"), &entry["path"], encrypted);
         }
     }
-    add("/openapi/path".to_owned(), &kustomization["openapi"]["path"]);
+    add("/openapi/path".to_owned(), &kustomization["openapi"]["path"], None);
     for field in ["configMapGenerator", "secretGenerator"] {
         for (index, generator) in items(&kustomization[field]) {
             let pointer = format!("/{field}/{index}");
-            add(format!("{pointer}/env"), &generator["env"]);
+            let secret = field == "secretGenerator";
+            let dotenv = |target: &Value| match Format::of_name(target.as_str().filter(|_| secret)?) {
+                Format::Binary => Some(Format::Dotenv),
+                format => Some(format),
+            };
+            add(format!("{pointer}/env"), &generator["env"], dotenv(&generator["env"]));
             for (inner, target) in items(&generator["envs"]) {
-                add(format!("{pointer}/envs/{inner}"), &target);
+                add(format!("{pointer}/envs/{inner}"), &target, dotenv(&target));
             }
             for (inner, target) in items(&generator["files"]) {
-                let path = target.as_str().map(|entry| entry.split_once('=').map_or(entry, |(_, path)| path));
-                add(format!("{pointer}/files/{inner}"), &path.into());
+                let Some(entry) = target.as_str() else { continue };
+                let (key, path) = entry.split_once('=').unwrap_or((entry, entry));
+                add(format!("{pointer}/files/{inner}"), &path.into(), secret.then(|| Format::of_name(key)));
             }
         }
     }
@@ -185,6 +203,24 @@ mod tests {
         let expected = ["a.yaml", "../base", "c", "crd.yaml", "p.yaml", "x.yaml", "r.yaml", "o", "old.env", ".env"];
         assert_eq!(found[..10], expected);
         assert_eq!(found[10..], ["v.txt", "w.txt"]);
+    }
+
+    #[test]
+    fn files_that_may_be_encrypted_are_known_with_their_format() {
+        let value = json!({
+            "patches": [{"path": "x.yaml"}], "resources": ["a.yaml"], "configMapGenerator": [{"files": ["c.txt"]}],
+            "secretGenerator": [{"files": ["k.json=v.enc", "w"], "envs": ["x.encrypted", "y.yaml"]}],
+        });
+        let found: Vec<_> =
+            references(&value).into_iter().filter_map(|one| Some((one.target, one.encrypted?))).collect();
+        let expected = [
+            ("x.yaml", Format::Yaml),
+            ("x.encrypted", Format::Dotenv),
+            ("y.yaml", Format::Yaml),
+            ("v.enc", Format::Json),
+            ("w", Format::Binary),
+        ];
+        assert_eq!(found, expected.map(|(target, format)| (target.to_owned(), format)));
     }
 
     #[test]

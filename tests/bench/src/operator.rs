@@ -103,6 +103,7 @@ impl OperatorBuilder {
             ("--helm", &self.helm),
             ("--git", &git()),
             ("--kustomize", &tool("kustomize")),
+            ("--sops", &tool("sops")),
         ] {
             args.extend([flag.into(), path.into()]);
         }
