@@ -127,9 +127,9 @@ impl App {
         let issued = now.as_second() - CLOCK_SKEW;
         let claims = serde_json::json!({"iat": issued, "exp": issued + LOGIN_LIFE, "iss": self.id.to_string()});
         let encode = |json: &str| URL_SAFE_NO_PAD.encode(json);
-        let signed = format!("{}.{}", encode(r#"{"alg":"RS256","typ":"JWT"}"#), encode(&claims.to_string()));
-        let signature = signer.sign(signed.as_bytes()).map_err(|_| bad_key())?;
-        Ok(Zeroizing::new(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))))
+        let token = format!("{}.{}", encode(r#"{"alg":"RS256","typ":"JWT"}"#), encode(&claims.to_string()));
+        let signature = signer.sign(token.as_bytes()).map_err(|_| bad_key())?;
+        Ok(Zeroizing::new(format!("{token}.{}", URL_SAFE_NO_PAD.encode(signature))))
     }
 
     async fn new_token(&self, proxy: Option<&Proxy>, timeout: Duration) -> Result<Token, AppError> {

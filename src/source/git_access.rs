@@ -12,7 +12,7 @@ use crate::controller::{Context, conditions};
 use crate::git::github_app::{App, AppError, Tokens, USERNAME};
 use crate::git::proxy::Proxy;
 use crate::git::remote::{Transport, parse_url};
-use crate::git::{Credential, Remote};
+use crate::git::{Credential, Remote, RemoteError};
 
 /// The key of a Secret that shows it to be one of a GitHub app.
 const APP_KEY: &str = "githubAppID";
@@ -31,8 +31,8 @@ pub struct Access {
     issuer: Option<[u8; 32]>,
 }
 
-fn invalid_url(message: impl ToString) -> Failure {
-    Failure::terminal(condition::FETCH_FAILED, reason::URL_INVALID, message.to_string())
+fn invalid_url(error: &RemoteError) -> Failure {
+    Failure::terminal(condition::FETCH_FAILED, reason::URL_INVALID, error.to_string())
 }
 
 fn unauthenticated(message: String) -> Failure {
@@ -53,7 +53,7 @@ impl Accesses {
         let spec = &object.spec;
         let provider = spec.provider.unwrap_or_default();
         refuse_clouds(spec, provider)?;
-        let (_, transport) = parse_url(&spec.url).map_err(invalid_url)?;
+        let (_, transport) = parse_url(&spec.url).map_err(|error| invalid_url(&error))?;
         let proxy = proxy(context, object, transport).await?;
         let namespace = object.namespace().unwrap_or_default();
         let is_app = provider == GitProvider::Github;
@@ -84,7 +84,7 @@ impl Accesses {
                 issuer = Some(app.digest());
             }
         }
-        let remote = Remote::new(&spec.url, credential).map_err(invalid_url)?.behind(proxy);
+        let remote = Remote::new(&spec.url, credential).map_err(|error| invalid_url(&error))?.behind(proxy);
         Ok(Access { remote, issuer })
     }
 

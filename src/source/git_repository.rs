@@ -11,7 +11,7 @@ use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::git_access::Accesses;
+use super::git_access::{Access, Accesses};
 use super::git_verify::Proofs;
 use super::ignore::IgnoreRules;
 use super::lifecycle::{self, Stage, object_ref};
@@ -108,14 +108,27 @@ impl GitRepositoryController {
         let timeout = spec.timeout.map_or(DEFAULT_TIMEOUT, crate::api::meta::Duration::to_std);
         let paths = sparse_paths(spec)?;
         let access = self.access.of(&self.context, object, timeout).await?;
+        let outcome = Box::pin(self.store_wanted(object, status, &access, (&wanted, &paths), timeout)).await;
+        outcome.inspect_err(|failure| self.access.refused(&access, failure))
+    }
+
+    /// Stores what is wanted of the remote, unless it is stored.
+    async fn store_wanted(
+        &self,
+        object: &GitRepository,
+        status: &mut GitRepositoryStatus,
+        access: &Access,
+        (wanted, paths): (&Wanted, &[String]),
+        timeout: Duration,
+    ) -> Result<Stored, Failure> {
+        let spec = &object.spec;
         let included = include::resolve(&self.context.caches.git_repositories, object)?;
         let user = user(object);
         let mirror = self.mirrors.assign(&user, &access.remote).map_err(|error| git_failure(&error, &spec.url))?;
         if !spec.recurse_submodules {
             self.mirrors.keep_submodules(&user, &BTreeSet::new());
         }
-        let target = self.target(object, &mirror, &wanted, timeout).await;
-        let target = target.inspect_err(|failure| self.access.refused(&access, failure))?;
+        let target = self.target(object, &mirror, wanted, timeout).await?;
         let origin = (mirror.as_ref(), &target);
         self.proofs.verify(&self.context, object, status, origin, timeout).await?;
         let revision = target.revision();
@@ -123,7 +136,7 @@ impl GitRepositoryController {
         if current.is_some() && is_as_wanted(status, spec) && include::is_current(status, &spec.include, &included) {
             return Ok(stored(&revision, None));
         }
-        let selection = Selection { paths: &paths, submodules: spec.recurse_submodules };
+        let selection = Selection { paths, submodules: spec.recurse_submodules };
         let export = self.mirrors.checkout(&user, (&access.remote, &mirror), &target, selection, timeout).await;
         let export = export.map_err(|error| git_failure(&error, &spec.url))?;
         include::copy(&self.store, &spec.include, &included, export.path()).await?;
@@ -283,7 +296,8 @@ fn reference_failure(error: &ReferenceError, url: &str) -> Failure {
     }
 }
 
-fn git_failure(error: &GitError, url: &str) -> Failure {
+/// What a failed git call means for the object.
+pub(super) fn git_failure(error: &GitError, url: &str) -> Failure {
     if error.cause == Cause::DiskFull {
         let message = format!("no space left for the mirror of the repository: {error}");
         return Failure::transient(condition::STORAGE_OPERATION_FAILED, reason::DIR_CREATION_FAILED, message);

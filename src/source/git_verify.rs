@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use sha2::{Digest as _, Sha256};
 
+use super::git_repository::git_failure;
 use super::outcome::Failure;
 use crate::api::condition::{self, reason};
 use crate::api::source::v1::{GitRepository, GitRepositoryStatus, GitRepositoryVerification, GitVerificationMode};
@@ -15,7 +16,7 @@ use crate::controller::conditions::{self, Truth};
 use crate::controller::{Context, namespaced_name};
 use crate::git::mirror::Objects;
 use crate::git::signature::{self, Signed, TrustedKeys};
-use crate::git::{GitError, Mirror, Target};
+use crate::git::{Mirror, Target};
 
 /// Reason: the mode asks for a tag, and no tag is followed.
 const INVALID_MODE: &str = "InvalidVerificationMode";
@@ -86,7 +87,8 @@ impl Proofs {
             let message = "cannot verify tag object's signature if a tag reference is not specified";
             return Err(Failure::terminal(condition::SOURCE_VERIFIED, INVALID_MODE, message));
         }
-        let objects = mirror.objects(target, tag, timeout).await.map_err(|error| unavailable(&error))?;
+        let objects =
+            mirror.objects(target, tag, timeout).await.map_err(|error| git_failure(&error, &object.spec.url))?;
         let now = Timestamp::now();
         let message = judge(wanted, target, &objects, &TrustedKeys::from_secret(&data), now)?;
         let generation = object.metadata.generation;
@@ -151,7 +153,7 @@ fn judge(
     now: Timestamp,
 ) -> Result<String, Failure> {
     let bad = |reason, message| Failure::transient(condition::SOURCE_VERIFIED, reason, message);
-    let mut message = "verified signature of".to_owned();
+    let mut told = String::new();
     if wanted.tag {
         let name = target.reference.as_deref().unwrap_or_default().trim_start_matches("refs/tags/");
         let Some(object) = &objects.tag else {
@@ -173,19 +175,14 @@ fn judge(
         let key = keys
             .verify(&signed, now)
             .map_err(|error| bad(INVALID_TAG, format!("signature verification of tag '{tag}' failed: {error}")))?;
-        message.push_str(&format!("\n\t- tag '{tag}' with key '{key}'"));
+        told = format!("\n\t- tag '{tag}' with key '{key}'");
     }
     if wanted.commit {
         let commit = &target.commit;
         let key = keys.verify(&Signed::commit(&objects.commit), now).map_err(|error| {
             bad(INVALID_COMMIT, format!("signature verification of commit '{commit}' failed: {error}"))
         })?;
-        message.push_str(&format!("\n\t- commit '{commit}' with key '{key}'"));
+        told = format!("{told}\n\t- commit '{commit}' with key '{key}'");
     }
-    Ok(message)
-}
-
-fn unavailable(error: &GitError) -> Failure {
-    let message = format!("cannot fetch the objects to verify: {error}");
-    Failure::transient(condition::FETCH_FAILED, reason::GIT_OPERATION_FAILED, message)
+    Ok(format!("verified signature of{told}"))
 }

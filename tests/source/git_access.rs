@@ -173,7 +173,7 @@ async fn a_github_app_logs_in_with_tokens_that_are_renewed() {
     scene.ready_at::<GitRepository>("owner", &format!("main@sha1:{head}")).await;
     let asked = api.requests();
     assert!(asked.iter().any(|request| request.ends_with("/users/bench-org/installation")), "{asked:?}");
-    api.lifetime(Duration::from_secs(3600));
+    api.lifetime(Duration::from_hours(1));
     git.ask_for(Auth::Basic { username: "x-access-token".to_owned(), password: api.next_token() });
     let head = app.commit("Three", &[("a", Some("3"))]);
     scene.annotate::<GitRepository>("owner", "reconcile.fluxcd.io/requestedAt", "expired").await;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use pgp::composed::{Deserializable as _, DetachedSignature, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{Signature, SignatureType, SubpacketData};
+use pgp::packet::{Signature, SignatureConfig, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, Tag, VerifyingKey};
 
 use super::Refused;
@@ -120,7 +120,7 @@ fn newest<'s>(signatures: impl IntoIterator<Item = &'s Signature>) -> Option<&'s
 }
 
 fn may_sign(own: &Signature) -> Result<(), &'static str> {
-    let mut subpackets = own.config().into_iter().flat_map(|config| config.hashed_subpackets());
+    let mut subpackets = own.config().into_iter().flat_map(SignatureConfig::hashed_subpackets);
     let says = subpackets.any(|subpacket| matches!(subpacket.data, SubpacketData::KeyFlags(_)));
     if says && !own.key_flags().sign() { Err("may not sign data") } else { Ok(()) }
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Objects and keys that GnuPG 2.2, OpenSSH 9.2 and git 2.39 made.
+/// Objects and keys that `GnuPG` 2.2, OpenSSH 9.2 and git 2.39 made.
 macro_rules! made {
     ($name:literal) => {
         include_bytes!(concat!("testdata/", $name)).as_slice()

@@ -55,7 +55,7 @@ impl GitHubApi {
         let pair = RsaKeyPair::from_der(der.secret_der()).expect("an RSA key");
         let state = Arc::new(App {
             public_key: pair.public_key().as_ref().to_vec(),
-            lifetime: Mutex::new(Duration::from_secs(3600)),
+            lifetime: Mutex::new(Duration::from_hours(1)),
             tokens: Mutex::default(),
         });
         let router = Router::new()

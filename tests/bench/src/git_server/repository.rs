@@ -149,10 +149,10 @@ impl Repository {
         let commit = self.git(&["cat-file", "commit", "refs/heads/main"]);
         let (head, message) = commit.split_once("\n\n").expect("a commit has a message");
         let signature = signer.sign(commit.as_bytes()).trim_end().replace('\n', "\n ");
-        let signed = self.store("commit", &format!("{head}\ngpgsig {signature}\n\n{message}"));
-        self.git(&["update-ref", "refs/heads/main", &signed]);
+        let hash = self.store("commit", &format!("{head}\ngpgsig {signature}\n\n{message}"));
+        self.git(&["update-ref", "refs/heads/main", &hash]);
         self.push(&["--force", "main"]);
-        signed
+        hash
     }
 
     /// Tags the head of `main` with a signed tag object.
