@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::kube_ext::cluster::Settings;
 use crate::kube_ext::remote::RemoteOptions;
-use crate::sync::ceiling::Ceiling;
 use crate::source::store::Retention;
+use crate::sync::ceiling::Ceiling;
 
 /// GitOps for Helm in one small binary: a commit becomes a healthy release.
 #[derive(Debug, Parser)]

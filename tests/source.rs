@@ -19,11 +19,11 @@ mod git_contents;
 mod git_life;
 #[path = "source/git_verify.rs"]
 mod git_verify;
+#[path = "source/receiver.rs"]
+mod receiver;
 #[path = "source/registry.rs"]
 mod registry;
 #[path = "source/registry_charts.rs"]
 mod registry_charts;
-#[path = "source/receiver.rs"]
-mod receiver;
 #[path = "source/scene.rs"]
 mod scene;
