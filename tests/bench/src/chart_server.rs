@@ -237,6 +237,6 @@ pub fn package(chart: &Path, version: &str) -> (Value, Vec<u8>) {
     (metadata, bytes)
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -17,7 +17,7 @@ const OBJECTS: usize = 500;
 /// The interval that the budget is for, and the one that is measured, for the sake of time.
 const MEANT: Duration = Duration::from_secs(30);
 const MEASURED: Duration = Duration::from_secs(10);
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// A jittered interval may be a twentieth shorter, and a window may begin just before a poll.
 const POLLS: f64 = 1.05 + 1.0 / 6.0;
 const CPU: f64 = 0.05;

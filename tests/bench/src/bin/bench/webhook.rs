@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use fairlead_testbench::chart_server::hex;
 use fairlead_testbench::objects::Cluster;
 use fairlead_testbench::ports::free_port;
 use fairlead_testbench::{TestBench, try_wait_for};
@@ -60,8 +61,7 @@ pub async fn pushes(
 fn signature() -> Result<String, String> {
     let mac = Hmac::<Sha256>::new_from_slice(TOKEN.as_bytes()).map_err(|error| error.to_string())?;
     let digest = mac.chain_update(BODY).finalize().into_bytes();
-    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("sha256={digits}"))
+    Ok(format!("sha256={}", hex(&digest)))
 }
 
 /// Makes the receiver; gives its path.
