@@ -1,6 +1,6 @@
 //! Helm: its actions run as child processes, its releases read and written natively.
 //!
-//! [`argv`], [`output`], [`version`], [`storage`], [`summary`], [`digest`] and [`chart_crds`] are pure;
+//! [`argv`], [`output`], [`record_size`], [`version`], [`storage`], [`summary`], [`digest`] and [`chart_crds`] are pure;
 //! [`client`] starts the helm binary, [`endpoint`] is the API server that it sees; [`release_cache`], [`releases`] and [`crds`] talk to the API
 //! server.
 
@@ -12,6 +12,7 @@ pub mod digest;
 pub mod endpoint;
 pub(crate) mod go_json;
 pub mod output;
+pub mod record_size;
 pub mod release_cache;
 pub mod releases;
 pub mod storage;

@@ -58,6 +58,8 @@ const PATTERNS: &[(&str, Cause)] = &[
     ("chart requires kubeversion", Cause::Chart),
     ("chart.yaml file is missing", Cause::Chart),
     ("must have at most 1048576", Cause::TooLarge),
+    // Kubernetes 1.36 words it anew.
+    ("may not be more than 1048576", Cause::TooLarge),
     ("request entity too large", Cause::TooLarge),
     ("failed pre-", Cause::Hook),
     ("failed post-", Cause::Hook),

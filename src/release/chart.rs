@@ -336,6 +336,37 @@ mod tests {
     }
 
     #[test]
+    fn a_registry_s_artifact_is_usable_when_its_latest_spec_was_looked_at() {
+        let key = SourceKey { kind: ChartRefKind::OciRepository, namespace: "a".to_owned(), name: "b".to_owned() };
+        let state = |status: Value| {
+            let object: OCIRepository = serde_json::from_value(json!({"apiVersion": "source.toolkit.fluxcd.io/v1",
+                "kind": "OCIRepository", "metadata": {"name": "b", "generation": 3},
+                "spec": {"url": "oci://x/y", "interval": "1m"}, "status": status}))
+            .expect("an object");
+            ready(&key, SourceState::of_registry(&object)).map(|artifact| artifact.revision.clone())
+        };
+        let artifact = json!({"path": "p", "url": "u", "revision": "1", "digest": "sha256:0", "lastUpdateTime": "2026-01-01T00:00:00Z"});
+        assert_eq!(state(json!({"observedGeneration": 3, "artifact": artifact})), Ok("1".to_owned()));
+        let not = |why: &str| Err(format!("OCIRepository 'a/b' is not ready: {why}"));
+        let stale = "latest generation of object has not been reconciled";
+        assert_eq!(state(json!({"observedGeneration": 2, "artifact": artifact})), not(stale));
+        assert_eq!(state(json!({"observedGeneration": 3})), not("does not have an artifact"));
+        assert_eq!(state(Value::Null), not("it has not been looked at yet"));
+    }
+
+    #[test]
+    fn a_template_s_version_is_kept_and_none_is_any() {
+        let version = |given: &str| {
+            let mut object = templated();
+            let template = object.spec.chart.as_mut().expect("set");
+            template.spec.version = Some(given.to_owned());
+            from_template(&object, object.spec.chart.as_ref().expect("set")).spec.version
+        };
+        assert_eq!(version("1.x").as_deref(), Some("1.x"));
+        assert_eq!(version("").as_deref(), Some("*"));
+    }
+
+    #[test]
     fn of_an_external_artifact_only_the_artifact_counts() {
         let key = SourceKey { kind: ChartRefKind::ExternalArtifact, namespace: "a".to_owned(), name: "b".to_owned() };
         let state = |status: Value| {

@@ -128,4 +128,21 @@ mod tests {
         assert_eq!(found[0].entry("ns").id, "ns_a__ConfigMap");
         assert_eq!(found[2].display(""), "ClusterRole x:y");
     }
+
+    #[test]
+    fn bodies_are_the_objects_as_they_are_without_hooks() {
+        let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: v}\n---\n\
+            apiVersion: batch/v1\nkind: Job\nmetadata: {name: h, annotations: {helm.sh/hook: test}}\n---\nnot: an object\n";
+        let found = bodies(manifest);
+        assert_eq!(found.iter().map(|body| &body["data"]["k"]).collect::<Vec<_>>(), ["v"]);
+    }
+
+    #[test]
+    fn a_job_with_a_time_to_live_vanishes() {
+        let job = |spec: &str| format!("apiVersion: batch/v1\nkind: Job\nmetadata: {{name: a}}\nspec: {spec}\n");
+        let vanishes = |spec: &str| objects(&job(spec))[0].vanishes;
+        assert!(vanishes("{ttlSecondsAfterFinished: 0}"));
+        assert!(!vanishes("{ttlSecondsAfterFinished: null}"));
+        assert!(!vanishes("{}"));
+    }
 }

@@ -1,9 +1,10 @@
 //! Runs helm for one release, with the journal around it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::fault::Fault;
@@ -13,12 +14,15 @@ use super::resolve::Inputs;
 use super::settings;
 use super::steps::{LONGEST_PAUSE, Next};
 use super::told::Told;
+use crate::api::condition::READY;
 use crate::api::helm::v2::{CrdsPolicy, HelmReleaseSpec, ServerSideApplyMode};
 use crate::api::meta::{Artifact, Duration};
-use crate::controller::Requeue;
+use crate::controller::{Requeue, conditions};
 use crate::helm::argv::{ChartAction, PostRenderer, UninstallAction, Verb};
 use crate::helm::client::HelmError;
 use crate::helm::crds;
+use crate::helm::output::Cause;
+use crate::helm::record_size::{self, RecordSize};
 use crate::postrender::Instructions;
 use crate::release::observed::{Action, Journal, Observed, Phase, Target};
 use crate::release::status::failure_reason;
@@ -40,6 +44,35 @@ pub enum Outcome {
     Done(String),
     /// Helm failed.
     Failed(String),
+}
+
+/// Why no release was made.
+struct Failure {
+    /// In words, unredacted at first.
+    said: String,
+    /// The same inputs cannot succeed later.
+    for_good: bool,
+}
+
+impl Failure {
+    fn for_good(said: String) -> Self {
+        Self { said, for_good: true }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(said: String) -> Self {
+        Self { said, for_good: false }
+    }
+}
+
+/// What is known of the size of helm's record, found off the runtime's threads: it compresses.
+async fn record_size_of(
+    inputs: &Inputs,
+    measure: fn(&Path, &Map<String, Value>) -> Option<RecordSize>,
+) -> Option<RecordSize> {
+    let (chart, values) = (inputs.chart_file.clone(), inputs.values.clone());
+    tokio::task::spawn_blocking(move || measure(&chart, &values)).await.ok().flatten()
 }
 
 impl Pass<'_> {
@@ -75,15 +108,18 @@ impl Pass<'_> {
         self.status.last_attempted_release_action_duration = Some(Duration::from(rounded(started.elapsed())));
         match result {
             Ok(()) => Ok(Next::Changed),
-            Err(error) => {
-                let said = inputs.redactor.text(&error).into_owned();
-                self.after_failure(inputs, action, base, said).await
+            Err(failure) => {
+                let said = inputs.redactor.text(&failure.said).into_owned();
+                self.after_failure(inputs, action, base, Failure { said, ..failure }).await
             }
         }
     }
 
     /// The chart's definitions first, then the release; what went wrong in words.
-    async fn make_release(&self, inputs: &Inputs, action: Action, kept: bool) -> Result<(), String> {
+    async fn make_release(&self, inputs: &Inputs, action: Action, kept: bool) -> Result<(), Failure> {
+        if let Some(size) = record_size_of(inputs, record_size::look).await.filter(RecordSize::is_too_large) {
+            return Err(Failure::for_good(size.explanation()));
+        }
         let (client, policy) = (&self.cluster.client, self.crds_policy(action));
         let written = crds::apply(client, &inputs.chart_file, &inputs.values, policy).await;
         let written = written.map_err(|error| error.to_string())?;
@@ -95,12 +131,17 @@ impl Pass<'_> {
         let workplace = helm.workplace(&instructions).map_err(|error| error.to_string())?;
         let renderer = PostRenderer { program: workplace.program().to_owned(), instructions: workplace.instructions() };
         let action = ChartAction { post_renderer: Some(renderer), ..self.chart_action(inputs, action, kept) };
-        let done = helm.release(&action, &inputs.values).await;
+        let Err(error) = helm.release(&action, &inputs.values).await else { return Ok(()) };
         // Helm 4 only says that something failed.
-        let failure = |error: HelmError| {
-            workplace.failure().map_or_else(|| error.to_string(), |why| format!("post-rendering failed: {why}"))
-        };
-        done.map(drop).map_err(failure)
+        if let Some(why) = workplace.failure() {
+            return Err(Failure::from(format!("post-rendering failed: {why}")));
+        }
+        if matches!(error, HelmError::Failed { cause: Cause::TooLarge, .. })
+            && let Some(size) = record_size_of(inputs, record_size::estimate).await
+        {
+            return Err(Failure::for_good(format!("{error}; {}", size.explanation())));
+        }
+        Err(Failure::from(error.to_string()))
     }
 
     /// What happens to the chart's definitions; new ones are created unless the object says else.
@@ -116,10 +157,18 @@ impl Pass<'_> {
     }
 
     /// Helm failed: did it leave a revision? One that it left pending died with it, and counts.
-    async fn after_failure(&mut self, inputs: &Inputs, action: Action, base: i64, said: String) -> Result<Next, Fault> {
+    async fn after_failure(
+        &mut self,
+        inputs: &Inputs,
+        action: Action,
+        base: i64,
+        failure: Failure,
+    ) -> Result<Next, Fault> {
         let (storage, target) = (&self.cluster.tools.storage, &inputs.desired.target);
         let newest = storage.newest(target).await?.into_iter().next().filter(|newest| newest.version > base);
+        let said = failure.said;
         match newest.map(|newest| (newest.version, newest.status)) {
+            None if failure.for_good => Ok(self.failed_for_good(inputs, action, &said)),
             None => Ok(self.failed_early(inputs, action, &said)),
             Some((version, status)) => {
                 let trouble = self.hook_trouble(target, version, &inputs.redactor).await;
@@ -139,6 +188,14 @@ impl Pass<'_> {
         let message = self.editor().failed_early(&inputs.desired, action, said);
         self.warn(failure_reason(action), &message, &told);
         Next::End(Requeue::Backoff { max: LONGEST_PAUSE })
+    }
+
+    /// Only other inputs help.
+    fn failed_for_good(&mut self, inputs: &Inputs, action: Action, said: &str) -> Next {
+        self.failed_early(inputs, action, said);
+        let said = conditions::get(&self.status.conditions, READY).map(|ready| ready.message.clone());
+        self.editor().stalled(failure_reason(action), &said.unwrap_or_default());
+        Next::End(Requeue::OnChange)
     }
 
     /// A slot for a helm process; `None` when the object changed while waiting for one.

@@ -7,6 +7,7 @@ mod failure;
 mod identity;
 mod lifecycle;
 mod postrender;
+mod record_size;
 mod remedy;
 mod survival;
 mod waiting;

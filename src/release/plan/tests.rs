@@ -272,6 +272,22 @@ fn a_deletion_of_somebody_else_is_finished_only_when_its_owner_is_gone() {
     });
     assert_eq!(late, finish);
     assert_eq!(with(at_once), finish, "nobody knows when it began");
+    let installing = with(|facts| {
+        begun(facts);
+        journaled(facts, Action::Install, 0);
+    });
+    assert_eq!(installing, Decision::AwaitLock { version: 1, until: at(305) }, "our own action was another");
+    let elsewhere = with(|facts| {
+        begun(facts);
+        journaled(facts, Action::Uninstall, 1);
+        facts.journal.as_mut().expect("set").target.name = "other".to_owned();
+    });
+    assert_eq!(elsewhere, Decision::AwaitLock { version: 1, until: at(305) }, "our own deletion was of another");
+    let ours = with(|facts| {
+        begun(facts);
+        journaled(facts, Action::Uninstall, 1);
+    });
+    assert_eq!(ours, finish);
     let forced = with(|facts| {
         begun(facts);
         facts.desired.forced = true;
@@ -672,4 +688,32 @@ fn tests_are_run_once_and_their_failure_counts_unless_ignored() {
     });
     let why = "revision 1: its tests failed, and its inputs have changed since, or it was made by somebody else";
     assert_eq!(changed, release(Action::Upgrade, why));
+}
+
+#[test]
+fn a_change_right_after_a_release_waits_for_nothing() {
+    let changed = with(|facts| {
+        facts.now = at(0);
+        facts.revisions[0].last_deployed = Some(at(0));
+        facts.desired.config_digest = "b".into();
+        facts.desired.generation = 2;
+    });
+    assert_eq!(changed, release(Action::Upgrade, "values changed"));
+}
+
+#[test]
+fn what_made_a_release_is_told_by_journal_record_attempt_or_number() {
+    let told = |version: i64, change: Change| {
+        let mut facts = in_sync();
+        facts.record.latest.as_mut().expect("set").version = version;
+        change(&mut facts);
+        facts.action_of(version)
+    };
+    let recorded = |facts: &mut Observed| facts.record.latest.as_mut().expect("set").action = Some(Action::Rollback);
+    assert_eq!(told(3, recorded), Action::Rollback);
+    assert_eq!(told(3, |_| {}), Action::Install, "as attempted last");
+    assert_eq!(told(3, |facts| facts.record.attempted = None), Action::Upgrade, "a record of an install is of another");
+    assert_eq!(told(1, |facts| facts.record.attempted = None), Action::Install);
+    assert_eq!(told(3, |facts| journaled(facts, Action::Rollback, 2)), Action::Rollback);
+    assert_eq!(told(3, |facts| journaled(facts, Action::Rollback, 3)), Action::Install, "begun before that revision");
 }

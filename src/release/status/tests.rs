@@ -166,6 +166,9 @@ fn tests_have_their_own_condition_and_count_where_they_are_not_ignored() {
     let awaiting = "Helm release apps/ui.v2 with chart node@1.0.0 is awaiting tests";
     assert!(shown(status).contains(&format!("Ready=Unknown AwaitingTests: {awaiting}")));
     edit(status, at(2), |on| on.runs("test", five_minutes()));
+    assert!(
+        shown(status).contains(&"Reconciling=True Progressing: Running 'test' action with timeout of 5m0s".to_owned())
+    );
     let message = edit(status, at(3), |on| on.tests_failed(tested(2, "Failed"), "pod smoke failed\n", policy));
     assert_eq!(message, "Helm test failed for release apps/ui.v2 with chart node@1.0.0: pod smoke failed");
     assert!(shown(status).contains(&format!("Ready=False TestFailed: {message}")));
@@ -255,4 +258,37 @@ fn a_removed_release_keeps_its_failures_and_its_snapshot() {
     assert!(
         shown(status).contains(&format!("Reconciling=True ProgressingWithRetry: the next try is at {:.0}", at(60)))
     );
+}
+
+#[test]
+fn failed_tests_count_against_the_install_that_they_belong_to() {
+    let policy = TestPolicy { enabled: true, ..TestPolicy::default() };
+    let status = &mut HelmReleaseStatus::default();
+    edit(status, at(1), |on| on.begins(&desired("a"), Action::Install, false, five_minutes()));
+    for failures in 1..=2 {
+        edit(status, at(2), |on| on.tests_failed(tested(1, "Failed"), "no", policy));
+        assert_eq!((status.install_failures, status.upgrade_failures), (failures, 0));
+    }
+}
+
+#[test]
+fn only_an_install_begins_a_new_history() {
+    let status = &mut HelmReleaseStatus { history: vec![snapshot(1, "deployed")], ..HelmReleaseStatus::default() };
+    edit(status, at(1), |on| on.begins(&desired("a"), Action::Upgrade, false, five_minutes()));
+    assert_eq!(status.history.len(), 1);
+    edit(status, at(2), |on| on.begins(&desired("a"), Action::Install, false, five_minutes()));
+    assert!(status.history.is_empty());
+}
+
+#[test]
+fn what_changed_the_objects_is_remembered() {
+    let rendering = Rendering { post_renderers: Some("p".to_owned()), common_metadata: Some("c".to_owned()) };
+    let status = &mut HelmReleaseStatus::default();
+    edit(status, at(1), |on| on.rendered(&rendering));
+    let remembered = |status: &HelmReleaseStatus| record(status, &desired("a").target, false).rendering;
+    assert_eq!(remembered(status), rendering);
+    // As an older Flux writes it.
+    status.observed_post_renderers_digest = Some(String::new());
+    status.observed_common_metadata_digest = Some(String::new());
+    assert_eq!(remembered(status), Rendering::default());
 }

@@ -237,6 +237,7 @@ pub fn package(chart: &Path, version: &str) -> (Value, Vec<u8>) {
     (metadata, bytes)
 }
 
+/// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
