@@ -348,8 +348,8 @@ mod tests {
         let artifact = json!({"path": "p", "url": "u", "revision": "1", "digest": "sha256:0", "lastUpdateTime": "2026-01-01T00:00:00Z"});
         assert_eq!(state(json!({"observedGeneration": 3, "artifact": artifact})), Ok("1".to_owned()));
         let not = |why: &str| Err(format!("OCIRepository 'a/b' is not ready: {why}"));
-        let stale = "latest generation of object has not been reconciled";
-        assert_eq!(state(json!({"observedGeneration": 2, "artifact": artifact})), not(stale));
+        let unseen = "latest generation of object has not been reconciled";
+        assert_eq!(state(json!({"observedGeneration": 2, "artifact": artifact})), not(unseen));
         assert_eq!(state(json!({"observedGeneration": 3})), not("does not have an artifact"));
         assert_eq!(state(Value::Null), not("it has not been looked at yet"));
     }

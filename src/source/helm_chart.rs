@@ -219,6 +219,7 @@ impl HelmChartController {
         repository: &HelmRepository,
         artifact: &Artifact,
     ) -> Result<Plan, Failure> {
+        check_verification(object)?;
         let range = object.spec.version.as_deref().unwrap_or("*");
         let wrong = |error: &IndexError| {
             let message = format!("failed to get chart version for remote reference: {error}");
@@ -232,9 +233,7 @@ impl HelmChartController {
     }
 
     async fn plan_registry(&self, object: &HelmChart, repository: &HelmRepository) -> Result<Plan, Failure> {
-        if object.spec.verify.is_some() {
-            return Err(oci_repository::unverified());
-        }
+        check_verification(object)?;
         let range = object.spec.version.as_deref().filter(|range| !range.is_empty()).unwrap_or("*");
         let found = registry::find(&self.context, repository, &object.spec.chart, range).await?;
         let metadata = Metadata { name: found.name.clone(), version: found.version.clone() };
@@ -351,6 +350,11 @@ fn local_packaging(object: &HelmChart, revision: &str) -> Packaging {
     }
     packaging.version_metadata = (!parts.is_empty()).then(|| parts.join("."));
     packaging
+}
+
+/// An unverified chart must not pass for a verified one.
+fn check_verification(object: &HelmChart) -> Result<(), Failure> {
+    if object.spec.verify.is_some() { Err(oci_repository::unverified()) } else { Ok(()) }
 }
 
 /// A chart that is to be downloaded. With values files of its own, its version tells the object's

@@ -181,12 +181,23 @@ async fn dependencies_are_waited_for_and_circles_are_spelled_out() {
 #[tokio::test]
 async fn what_is_not_acted_on_is_noted_once() {
     let world = World::new("noted").await;
-    let _operator = world.started(Helm::V4).await;
-    let mut noted = world.release("noted", &json!({}));
-    noted["spec"]["chart"]["spec"]["verify"] = json!({"provider": "cosign"});
-    world.apply(&noted);
+    let _operator = world.started(Helm::V3).await;
+    world.apply(&world.release("noted", &json!({"upgrade": {"serverSideApply": "enabled"}})));
     let object = world.ready("noted", 1).await;
-    assert!(message(&object, "FieldsNotActedOn").contains("spec.chart.spec.verify"), "{object}");
+    assert!(message(&object, "FieldsNotActedOn").contains("spec.upgrade.serverSideApply"), "{object}");
     let noted = || world.events("noted").iter().filter(|(reason, _)| reason == "NotActedOn").count();
     wait_for("the event", PATIENCE, || async { if noted() == 1 { Ok(()) } else { Err(noted().to_string()) } }).await;
+}
+
+#[tokio::test]
+async fn a_chart_whose_signature_cannot_be_checked_is_not_released() {
+    let world = World::new("signed").await;
+    let _operator = world.started(Helm::V4).await;
+    let mut signed = world.release("signed", &json!({}));
+    signed["spec"]["chart"]["spec"]["verify"] = json!({"provider": "cosign"});
+    world.apply(&signed);
+    world.says("signed", "Ready", "False", "signatures are not checked yet").await;
+    assert!(world.history("signed").is_empty());
+    world.apply(&world.release("signed", &json!({})));
+    world.ready("signed", 1).await;
 }
