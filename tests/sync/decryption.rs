@@ -106,7 +106,7 @@ async fn what_is_encrypted_is_applied_in_plain() {
     let waiting = world.verdict().await;
     waiting.complains(&["spec.decryption.secretRef: Secret ", "/keys does not exist; waiting for it"]);
     put_key(&world, "a.agekey", &other.key);
-    let wrong = world.verdict_of("apps", |status| status.conditions[0].message.contains("decrypted")).await;
+    let wrong = world.verdict_saying("apps", "decrypted").await;
     wrong.complains(&[
         "production/plain.yaml:1: Secret/plain: cannot be decrypted: no key fits",
         &safe.recipient,

@@ -123,7 +123,7 @@ async fn variables_are_filled_in_and_their_changes_followed() {
 
     // A key that is no variable's name is refused; nothing changes.
     put(&world, "ConfigMap", "more", "values.yaml", "x");
-    let verdict = world.verdict_of("apps", |status| status.conditions[0].message.contains("values.yaml")).await;
+    let verdict = world.verdict_saying("apps", "values.yaml").await;
     verdict.complains(&["/more: `values.yaml` is no name of a variable"]);
     let drop = Patch::Merge(
         json!({"spec": {"postBuild": {"substituteFrom": [], "substitute": null, "substituteStrategy": "Always"}}}),

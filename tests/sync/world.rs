@@ -11,7 +11,7 @@ use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 
 /// How long anything may take here.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct World {
     pub bench: &'static TestBench,
@@ -161,6 +161,14 @@ impl World {
             }
         })
         .await
+    }
+
+    /// The verdict, once its message has these words.
+    pub async fn verdict_saying(&self, name: &str, words: &str) -> Verdict {
+        let says = |status: &KustomizationStatus| {
+            status.conditions.iter().any(|found| found.type_ == "Ready" && found.message.contains(words))
+        };
+        self.verdict_of(name, says).await
     }
 
     /// A live object, if there is one.
