@@ -3,5 +3,6 @@
 pub mod apply;
 pub mod cluster;
 pub mod discovery;
+pub mod field_set;
 pub mod recorder;
 pub mod remote;

@@ -154,10 +154,9 @@ pub fn kustomization(spec: &KustomizationSpec) -> Vec<&'static str> {
         health_check_exprs: _,
         kube_config: _,
         service_account_name: _,
-        // Not yet.
-        ignore,
+        ignore: _,
     } = spec;
-    set(&[("spec.ignore", !ignore.is_empty())])
+    set(&[])
 }
 
 /// Paths of the fields of a `HelmRelease` that are set and not acted on.

@@ -7,11 +7,12 @@
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{PatchOperation, RemoveOperation, TestOperation};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::FIELD_MANAGER;
 use super::compare::{Change, FieldChange};
 use super::ignore::Pointer;
+use crate::kube_ext::field_set::{Place, place};
 
 /// Parts of Kubernetes itself that write to objects of all kinds.
 const CLUSTER: [&str; 4] = ["cloud-controller-manager", "kube-controller-manager", "kube-scheduler", "kubelet"];
@@ -114,37 +115,6 @@ fn is_content(path: &[String]) -> bool {
 /// Not only some of its parts.
 fn is_owned_whole(fields: &Value) -> bool {
     fields.as_object().is_none_or(|fields| fields.is_empty() || fields.contains_key("."))
-}
-
-/// Where a key of the book is in the object.
-struct Place<'v> {
-    key: &'v str,
-    step: String,
-    position: usize,
-    fields: &'v Value,
-    value: &'v Value,
-}
-
-fn place<'v>(key: &'v str, fields: &'v Value, live: &'v Value) -> Option<Place<'v>> {
-    let (kind, rest) = key.split_once(':')?;
-    if kind == "f" {
-        let value = live.as_object()?.get(rest)?;
-        return Some(Place { key, step: rest.to_owned(), position: 0, fields, value });
-    }
-    let items = live.as_array()?;
-    let position = match kind {
-        "k" => {
-            let keys: Map<String, Value> = serde_json::from_str(rest).ok()?;
-            items.iter().position(|item| keys.iter().all(|(key, value)| item.get(key) == Some(value)))?
-        }
-        "v" => {
-            let value: Value = serde_json::from_str(rest).ok()?;
-            items.iter().position(|item| *item == value)?
-        }
-        "i" => rest.parse().ok()?,
-        _ => return None,
-    };
-    Some(Place { key, step: position.to_string(), position, fields, value: items.get(position)? })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What may differ: objects that opt out, and fields that a release's rules leave alone.
+//! What may differ: objects that opt out, and fields that the rules of a release or folder leave alone.
 
 use json_patch::jsonptr::PointerBuf;
 use serde_json::Value;
@@ -16,16 +16,20 @@ pub const DISABLED: &str = "disabled";
 #[derive(Debug, thiserror::Error)]
 pub enum IgnoreError {
     /// Its target cannot be read.
-    #[error("spec.driftDetection.ignore[{rule}].target.{source}")]
+    #[error("{field}[{rule}].target.{source}")]
     Target {
+        /// The field with the rules.
+        field: &'static str,
         /// The number of the rule, from 0.
         rule: usize,
         /// What is wrong with the target.
         source: SelectorError,
     },
     /// One of its paths is no JSON pointer.
-    #[error("spec.driftDetection.ignore[{rule}].paths: `{path}` is no JSON pointer: write it as `/spec/replicas`")]
+    #[error("{field}[{rule}].paths: `{path}` is no JSON pointer: write it as `/spec/replicas`")]
     Path {
+        /// The field with the rules.
+        field: &'static str,
         /// The number of the rule, from 0.
         rule: usize,
         /// The path.
@@ -33,7 +37,7 @@ pub enum IgnoreError {
     },
 }
 
-/// The rules of a release, ready to be used.
+/// The rules of a release or folder, ready to be used.
 #[derive(Debug, Default)]
 pub struct IgnoreRules(Vec<(Option<ObjectSelector>, Vec<Pointer>)>);
 
@@ -41,21 +45,21 @@ pub struct IgnoreRules(Vec<(Option<ObjectSelector>, Vec<Pointer>)>);
 pub type Pointer = Vec<String>;
 
 impl IgnoreRules {
-    /// Reads the rules.
-    pub fn new(rules: &[IgnoreRule]) -> Result<Self, IgnoreError> {
+    /// Reads the rules of this field.
+    pub fn new(field: &'static str, rules: &[IgnoreRule]) -> Result<Self, IgnoreError> {
         let read = |(number, rule): (usize, &IgnoreRule)| {
             let target = rule.target.as_ref().map(ObjectSelector::new).transpose();
-            let target = target.map_err(|source| IgnoreError::Target { rule: number, source })?;
+            let target = target.map_err(|source| IgnoreError::Target { field, rule: number, source })?;
             let paths = rule
                 .paths
                 .iter()
-                .map(|path| pointer(path).ok_or_else(|| IgnoreError::Path { rule: number, path: path.clone() }));
+                .map(|path| pointer(path).ok_or_else(|| IgnoreError::Path { field, rule: number, path: path.clone() }));
             Ok((target, paths.collect::<Result<_, IgnoreError>>()?))
         };
         rules.iter().enumerate().map(read).collect::<Result<_, IgnoreError>>().map(Self)
     }
 
-    /// The fields of an object that may differ. The object is given as the release makes it, with
+    /// The fields of an object that may differ. The object is given as it is made, with
     /// the namespace that it lives in.
     pub fn of(&self, object: &Value) -> Vec<&Pointer> {
         let for_it = |target: &Option<ObjectSelector>| target.as_ref().is_none_or(|target| target.matches(object));

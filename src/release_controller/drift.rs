@@ -148,7 +148,10 @@ impl Pass<'_> {
     }
 
     fn ignore_rules(&self) -> Result<IgnoreRules, IgnoreError> {
-        IgnoreRules::new(self.object.spec.drift_detection.as_ref().map_or(&[], |drift| &drift.ignore))
+        IgnoreRules::new(
+            "spec.driftDetection.ignore",
+            self.object.spec.drift_detection.as_ref().map_or(&[], |drift| &drift.ignore),
+        )
     }
 
     fn observer(&self) -> Observer<'_> {

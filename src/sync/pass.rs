@@ -19,6 +19,7 @@ use super::validate::validate;
 use super::wait::Exceptions;
 use crate::api::condition::reason;
 use crate::api::kustomize::v1::KustomizationSpec;
+use crate::drift::ignore::IgnoreRules;
 use crate::kube_ext::apply::{Change, Conflict};
 use crate::kube_ext::discovery::Resolver;
 use crate::redact::Redactor;
@@ -89,6 +90,13 @@ impl Pass<'_> {
     /// Applies the folder of an unpacked artifact. Objects whose manifest has the digest that
     /// `known` says are left alone, unless this pass is a `full` one.
     pub async fn run(&self, root: PathBuf, known: &BTreeMap<ObjectId, u64>, full: bool) -> Done {
+        let ignore = match IgnoreRules::new("spec.ignore", &self.spec.ignore) {
+            Ok(rules) => rules,
+            Err(error) => {
+                let ending = Ending::Stalled { reason: reason::RECONCILIATION_FAILED, message: error.to_string() };
+                return Done::unread(ending, known);
+            }
+        };
         let Read { manifests, mut problems, redactor } = match self.read(root).await {
             Ok(read) => read,
             Err(ending) => {
@@ -103,6 +111,7 @@ impl Pass<'_> {
             owner: &self.owner,
             target_namespace: self.spec.target_namespace.as_deref(),
             force: self.spec.force,
+            ignore: &ignore,
         };
         let due = |id: &ObjectId, digest: u64| full || known.get(id) != Some(&digest);
         let mut outcome = Box::pin(stages.run(manifests, known, due)).await;

@@ -8,6 +8,7 @@ use super::policy;
 use super::problem::{Place, Problem};
 use super::wait::Exceptions;
 use super::write::Writer;
+use crate::drift::ignore::IgnoreRules;
 use crate::health::{self, Health};
 use crate::kube_ext::apply::{Applied, Change, Conflict};
 use crate::kube_ext::discovery::{ResolveError, Resolved, Resolver};
@@ -37,6 +38,8 @@ pub struct Stages<'a> {
     pub target_namespace: Option<&'a str>,
     /// `spec.force`.
     pub force: bool,
+    /// `spec.ignore`.
+    pub ignore: &'a IgnoreRules,
 }
 
 /// What became of a folder's objects.
@@ -180,7 +183,7 @@ impl Stages<'_> {
 
     async fn apply(&self, task: &Task) -> Result<Option<Applied>, Box<Problem>> {
         let namespace = Some(task.id.namespace.as_str()).filter(|namespace| !namespace.is_empty());
-        let writer = Writer { client: self.client, owner: self.owner, force: self.force };
+        let writer = Writer { client: self.client, owner: self.owner, force: self.force, ignore: self.ignore };
         let written = writer.write(&task.resolved, namespace, &task.object).await;
         written.map_err(|error| {
             let place = error

@@ -1,7 +1,9 @@
 //! Writes one object as its manifest, its labels and the Kustomization say.
 
 use super::desired::Owner;
+use super::ignored::without_ignored;
 use super::policy::{self, Step};
+use crate::drift::ignore::{IgnoreRules, Pointer};
 use crate::kube_ext::apply::{self, Applied, ApplyError, Change, FIELD_MANAGER, Refusal, adopt};
 use crate::kube_ext::discovery::Resolved;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,6 +16,8 @@ use std::time::{Duration, Instant};
 const REPLACEMENT: Duration = Duration::from_secs(20);
 /// Pause between two looks at it.
 const REPLACEMENT_STEP: Duration = Duration::from_millis(100);
+/// Attempts at one object whose ignored fields change at the same time.
+const ATTEMPTS: usize = 4;
 /// What `kubectl apply` notes, to compare with the next time; it would undo ours.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -25,6 +29,8 @@ pub struct Writer<'a> {
     pub owner: &'a Owner,
     /// `spec.force`.
     pub force: bool,
+    /// `spec.ignore`.
+    pub ignore: &'a IgnoreRules,
 }
 
 impl Writer<'_> {
@@ -38,6 +44,10 @@ impl Writer<'_> {
         let name = manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let api = self.api(resolved, namespace);
         let live = metadata(&api, name).await?;
+        let ignored = self.ignore.of(manifest);
+        if live.is_some() && ignored.iter().any(|pointer| pointer.is_empty()) {
+            return Ok(None);
+        }
         match policy::step(manifest, live.as_ref()) {
             Step::Leave => return Ok(None),
             Step::Wait => return Err(ApplyError::terminating()),
@@ -46,7 +56,7 @@ impl Writer<'_> {
         if let Some(live) = live.as_ref().filter(|live| !policy::merges(manifest, Some(live))) {
             take_over(&api, name, live).await?;
         }
-        let refused = match apply::apply(self.client, resolved, namespace, manifest.clone()).await {
+        let refused = match self.apply(resolved, namespace, manifest, &ignored).await {
             Err(refused) if refused.refusal == Refusal::Immutable => refused,
             other => return other.map(Some),
         };
@@ -59,6 +69,47 @@ impl Writer<'_> {
         remove(&api, name, live.uid).await?;
         let applied = apply::apply(self.client, resolved, namespace, manifest.clone()).await?;
         Ok(Some(Applied { change: Change::Recreated, ..applied }))
+    }
+
+    /// Applies a manifest but for its ignored fields. That is bound to the version of the object that
+    /// these were read from, so that nobody's newer word is taken back.
+    async fn apply(
+        &self,
+        resolved: &Resolved,
+        namespace: Option<&str>,
+        manifest: &Value,
+        ignored: &[&Pointer],
+    ) -> Result<Applied, ApplyError> {
+        let name = manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let mut attempt = 1;
+        loop {
+            let body = match self.live(resolved, namespace, name, ignored).await? {
+                Some(live) => without_ignored(manifest, &live, ignored),
+                None => manifest.clone(),
+            };
+            match apply::apply(self.client, resolved, namespace, body).await {
+                Err(error) if !ignored.is_empty() && error.refusal == Refusal::Conflict && attempt < ATTEMPTS => {
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// The object as it is, where anything of it is to be left alone.
+    async fn live(
+        &self,
+        resolved: &Resolved,
+        namespace: Option<&str>,
+        name: &str,
+        ignored: &[&Pointer],
+    ) -> Result<Option<Value>, ApplyError> {
+        if ignored.is_empty() {
+            return Ok(None);
+        }
+        let live = self.api(resolved, namespace).get_opt(name).await;
+        let live = live.map_err(|error| ApplyError::from_client(&error))?;
+        Ok(live.and_then(|live| serde_json::to_value(live).ok()))
     }
 
     fn api(&self, resolved: &Resolved, namespace: Option<&str>) -> Api<DynamicObject> {

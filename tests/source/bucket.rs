@@ -2,6 +2,7 @@
 
 use fairlead::api::source::v1::{Bucket, HelmChart};
 use fairlead::source::digest::sha256;
+use fairlead_testbench::proxy::Proxy;
 use fairlead_testbench::{Behaviour, S3Server, chart_files, fixture_chart, wait_for};
 use serde_json::{Value, json};
 
@@ -166,6 +167,25 @@ async fn a_public_bucket_over_tls_is_narrowed_down_and_suspended() {
     scene.apply("Bucket", "b", &spec(ignoring));
     let late = revision(&format!("deploy/a.yaml {ONE}\ndeploy/late.yaml {ONE}\ndeploy/notes.md {ONE}\n"));
     scene.ready_at::<Bucket>("b", &late).await;
+}
+
+#[tokio::test]
+async fn a_bucket_is_reached_through_a_proxy() {
+    let store = S3Server::builder().keys("robot", "hunter2-correct").start();
+    store.put("production/api.yaml", "port: 1\n");
+    let proxy = Proxy::start(Some(("walker", "hunter2-proxy")));
+    let scene = Scene::start("bucketproxy").await;
+    scene.secret("keys", &json!({"accesskey": "robot", "secretkey": "hunter2-correct"}));
+    let way = |password: &str| json!({"address": proxy.url(), "username": "walker", "password": password});
+    scene.secret("way", &way("hunter2-wrong"));
+    let more = json!({"secretRef": {"name": "keys"}, "proxySecretRef": {"name": "way"}});
+    scene.apply("Bucket", "b", &spec(&store, &more));
+    scene.failed::<Bucket>("b", "FetchFailed", "407").await;
+    assert_eq!(store.requests(), [""; 0], "nothing goes past the proxy");
+    scene.secret("way", &way("hunter2-proxy"));
+    scene.ready_at::<Bucket>("b", &revision(&format!("production/api.yaml {ONE}\n"))).await;
+    assert!(proxy.targets().iter().any(|line| line.contains("/production/api.yaml")), "{:?}", proxy.targets());
+    scene.keeps_secret(&["hunter2"]).await;
 }
 
 #[tokio::test]

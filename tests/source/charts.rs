@@ -117,6 +117,29 @@ async fn a_repository_may_ask_for_a_client_s_certificate() {
     scene.keeps_secret(&[line]).await;
 }
 
+#[tokio::test]
+async fn a_login_goes_to_another_host_only_when_that_is_asked_for() {
+    let front = ChartServer::builder().basic_auth("robot", "hunter2-front").start();
+    let files = ChartServer::builder().basic_auth("robot", "hunter2-front").start();
+    files.publish(&fixture_chart("nodejs"), "1.0.0");
+    let index = format!(
+        "apiVersion: v1\nentries:\n  nodejs:\n  - name: nodejs\n    version: 1.0.0\n    urls: [{}/nodejs-1.0.0.tgz]\n",
+        files.url(),
+    );
+    front.replace("index.yaml", index.as_bytes());
+    let scene = Scene::start("elsewhere").await;
+    scene.secret("login", &json!({"username": "robot", "password": "hunter2-front"}));
+    let mut spec = json!({"url": front.url(), "interval": "1m", "secretRef": {"name": "login"}});
+    scene.apply("HelmRepository", "charts", &spec);
+    scene.ready::<HelmRepository>("charts").await;
+    scene.apply("HelmChart", "one", &chart("charts", "*"));
+    scene.failed::<HelmChart>("one", "FetchFailed", "answered 401").await;
+    spec["passCredentials"] = json!(true);
+    scene.apply("HelmRepository", "charts", &spec);
+    scene.ready_at::<HelmChart>("one", "1.0.0").await;
+    scene.keeps_secret(&["hunter2"]).await;
+}
+
 /// An index of 25 MB as helm writes it: 250 charts of 100 versions each, then `nodejs`.
 fn large_index() -> String {
     let mut index = String::from("apiVersion: v1\nentries:\n");

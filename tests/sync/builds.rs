@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::world::World;
+use fairlead_testbench::ChartServer;
 
 fn map(world: &World, name: &str, value: &str) -> String {
     let id = &world.id;
@@ -146,4 +147,24 @@ async fn a_kustomization_is_extended_and_stays_within_its_source() {
     world.follow_as("remote", &["path: ./production", "prune: true", remote]);
     let verdict = world.verdict_of("remote", |_| true).await;
     verdict.complains(&["spec.components[0]: `https://example.com/c` must be a path within the source"]);
+}
+
+#[tokio::test]
+async fn remote_files_and_missing_variables_are_matters_of_two_flags() {
+    let flags = ["--allow-remote-bases", "--strict-substitutions"];
+    let world = World::with_args("flags", &[("README.md", Some("x"))], &flags).await;
+    let elsewhere = ChartServer::start();
+    elsewhere.replace("remote.yaml", map(&world, "remote", "7").as_bytes());
+    let own = format!("resources:\n- a.yaml\n- {}/remote.yaml\n", elsewhere.url());
+    let variable = |name: &str| map(&world, "a", &format!("${{{name}}}"));
+    let files = [("production/kustomization.yaml", own), ("production/a.yaml", variable("known"))];
+    world.releases.commit("Remote", &files.each_ref().map(|(path, text)| (*path, Some(text.as_str()))));
+    world.follow(&["path: ./production", "prune: true", "postBuild: {substitute: {known: here}}"]);
+    world.verdict().await.is_ready();
+    assert_eq!(world.value("remote").await.as_deref(), Some("7"));
+    assert_eq!(world.value("a").await.as_deref(), Some("here"));
+
+    let verdict = world.push(&[("production/a.yaml", Some(&variable("unknown")))]).await;
+    verdict.complains(&["unknown", "is not set"]);
+    assert_eq!(world.value("a").await.as_deref(), Some("here"), "what is applied stays");
 }

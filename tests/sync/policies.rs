@@ -168,3 +168,42 @@ async fn who_owned_a_field_is_told_when_it_is_taken_over() {
     let words = [&*format!("ConfigMap/{ns}/a configured (took over data.x from bench)")];
     world.said("Normal", "Progressing", &words).await;
 }
+
+#[tokio::test]
+async fn ignored_fields_are_left_to_those_who_change_them() {
+    let world = World::new("ignore", &[("production/PLACEHOLDER", Some(""))]).await;
+    let ns = world.id.clone();
+    let shared = |value: &str| {
+        let data = "  scaled: \"1\"\n  applied: \"1\"\n";
+        format!("{}{data}---\n{}{data}", config_map(&ns, "shared", value), config_map(&ns, "strict", value))
+    };
+    world.releases.commit("All", &[(FILE, Some(&shared("1")))]);
+    let rule = "ignore: [{paths: [/data/scaled, /data/applied], target: {kind: ConfigMap, name: shared}}]";
+    world.follow(&["path: ./production", "prune: true", rule]);
+    world.verdict().await.is_ready();
+    let as_stated = json!({"x": "1", "scaled": "1", "applied": "1"});
+    assert_eq!(world.data("shared").await, as_stated, "what is new is made as it is stated");
+
+    for map in ["shared", "strict"] {
+        world.patch_map(map, r#"{"data":{"scaled":"5"}}"#, &["--field-manager=autoscaler"]);
+        let manifest = config_map(&ns, map, "").replace("x: \"\"", "applied: \"9\"");
+        world.bench.apply(&manifest);
+    }
+    world.again(1).await;
+    assert_eq!(world.data("shared").await, json!({"x": "1", "scaled": "5", "applied": "9"}));
+    assert_eq!(world.data("strict").await, as_stated, "the rule is for the other object");
+
+    world.push(&[(FILE, Some(&shared("2")))]).await.is_ready();
+    assert_eq!(world.data("shared").await, json!({"x": "2", "scaled": "5", "applied": "9"}));
+    let live = world.live("v1", "ConfigMap", &ns, "shared").await.expect("it is there");
+    let entries = live.metadata.managed_fields.unwrap_or_default();
+    let ours = entries.iter().find(|entry| entry.manager.as_deref() == Some("kustomize-controller")).expect("an entry");
+    let ours = &ours.fields_v1.as_ref().expect("fields").0["f:data"];
+    assert!(ours.get("f:scaled").is_some(), "nobody else would keep it: {ours}");
+    assert!(ours.get("f:applied").is_none(), "it is its other owner's alone: {ours}");
+
+    let patch = r#"{"spec":{"ignore":[{"paths":["data/scaled"]}]}}"#;
+    world.bench.kubectl(&["-n", &ns, "patch", "kustomization", "apps", "--type=merge", "-p", patch]);
+    let verdict = world.verdict_of("apps", |status| status.observed_generation == Some(2)).await;
+    verdict.complains(&["spec.ignore[0].paths: `data/scaled` is no JSON pointer"]);
+}

@@ -4,7 +4,7 @@ use serde_json::json;
 #[allow(clippy::needless_pass_by_value)] // literals read better unborrowed
 fn rules(value: Value) -> Result<IgnoreRules, IgnoreError> {
     let rules: Vec<IgnoreRule> = serde_json::from_value(value).expect("rules");
-    IgnoreRules::new(&rules)
+    IgnoreRules::new("spec.driftDetection.ignore", &rules)
 }
 
 fn pointers(paths: &[&str]) -> Vec<Pointer> {
