@@ -33,5 +33,6 @@ bench: tools ## speed and size, against a bare loop of `helm install` in the sam
 	cargo build --release --bin fairlead
 	@cargo run --quiet --package fairlead-testbench --bin bench -- --fairlead target/release/fairlead
 
-fuzz: ## feed changed input to every reader, TIME seconds each (60); findings are kept in target/fuzz-findings
-	FAIRLEAD_FUZZ_SECONDS=$(or $(TIME),60) cargo test --release --test fuzz -- --nocapture
+fuzz: ## libFuzzer on every reader, TIME seconds each (60); findings are kept in target/fuzz-findings
+	@tools/build.sh $(TOOLS_BIN) cargo-fuzz
+	@tools/fuzz.sh $(TOOLS_BIN)/cargo-fuzz $(or $(TIME),60)

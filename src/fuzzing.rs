@@ -32,7 +32,7 @@ pub const ENTRIES: [(&str, Entry); 5] =
     [("manifest", manifest), ("index", index), ("release", release), ("values", values), ("webhook", webhook)];
 
 /// A file of a folder.
-fn manifest(data: &[u8]) {
+pub fn manifest(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for document in yaml::documents(&text) {
         let Ok(object) = document.result else { continue };
@@ -45,7 +45,7 @@ fn manifest(data: &[u8]) {
 }
 
 /// The index of a repository, after a line with the chart and a line with the range that are looked for.
-fn index(data: &[u8]) {
+pub fn index(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut parts = text.splitn(3, '\n');
     let (chart, range) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -62,7 +62,7 @@ fn index(data: &[u8]) {
 }
 
 /// A release's record: an even first byte is followed by what the Secret holds, an odd one by the JSON in it.
-fn release(data: &[u8]) {
+pub fn release(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let content = if kind % 2 == 0 { rest.to_vec() } else { packed(rest) };
     let secret = |data| Secret { data: Some(data), ..Secret::default() };
@@ -82,7 +82,7 @@ fn packed(json: &[u8]) -> Vec<u8> {
 }
 
 /// Two values references: a path and a value, a line each, then a mapping.
-fn values(data: &[u8]) {
+pub fn values(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut parts = text.splitn(3, '\n').map(str::to_owned);
     let mut part = || parts.next().unwrap_or_default();
@@ -97,7 +97,7 @@ fn values(data: &[u8]) {
 }
 
 /// A request for a webhook: a byte that chooses the sender, headers a line each, an empty line, the body.
-fn webhook(data: &[u8]) {
+pub fn webhook(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let kind = SENDERS[usize::from(*kind) % SENDERS.len()];
     let end = rest.windows(2).position(|two| two == b"\n\n").unwrap_or(rest.len());

@@ -1,6 +1,6 @@
 //! Feeds what strangers and tenants write to the code that reads it: files of `tests/fuzz/<entry>/`, changed at random in
-//! ways that keep some of their structure. The changes are the same in each run. `make fuzz TIME=600` runs each entry for
-//! so many seconds; by default it is a short time. An input that is a finding is kept in `target/fuzz-findings/`.
+//! ways that keep some of their structure. The changes are the same in each run, which is a short one; `make fuzz` has
+//! libFuzzer look at the same entries for longer. An input that is a finding is kept in `target/fuzz-findings/`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use fairlead::fuzzing::{ENTRIES, Entry};
 
-/// How long each entry is fed by default, in milliseconds.
-const SHORT: u64 = 1_500;
+/// How long each entry is fed.
+const SHORT: Duration = Duration::from_millis(1_500);
 /// No input may take longer, on a busy machine and without optimisation.
 const HANG: Duration = Duration::from_mins(1);
 const LONGEST: usize = 64 << 10;
@@ -146,14 +146,13 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
 fn feed(
     entry: Entry,
     corpus: &[Vec<u8>],
-    time: Duration,
     started: &Sender<Option<Vec<u8>>>,
 ) -> (u64, Result<(), Vec<u8>>) {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let start = Instant::now();
     let mut inputs = corpus.to_vec();
     let mut count = 0;
-    while start.elapsed() < time || !inputs.is_empty() {
+    while start.elapsed() < SHORT || !inputs.is_empty() {
         let input = inputs.pop().unwrap_or_else(|| changed(corpus, &mut dice));
         // Who waits may have given up.
         let _ = started.send(Some(input.clone()));
@@ -175,12 +174,10 @@ fn kept(name: &str, input: &[u8]) -> String {
 
 #[test]
 fn nothing_that_is_read_makes_a_reader_panic_or_hang() {
-    let seconds = std::env::var("FAIRLEAD_FUZZ_SECONDS").ok().map(|text| text.parse().expect("a number of seconds"));
-    let time = seconds.map_or(Duration::from_millis(SHORT), Duration::from_secs);
     for (name, entry) in ENTRIES {
         let corpus = corpus(name);
         let (sender, receiver) = channel();
-        let worker = thread::spawn(move || feed(entry, &corpus, time, &sender));
+        let worker = thread::spawn(move || feed(entry, &corpus, &sender));
         let mut under_way = Vec::new();
         loop {
             match receiver.recv_timeout(HANG) {

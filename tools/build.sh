@@ -50,7 +50,7 @@ recipe() {
       printf '%s\n' sops=github.com/getsops/sops/v3/cmd/sops age-keygen=filippo.io/age/cmd/age-keygen
       echo "-X github.com/getsops/sops/v3/version.Version=$(pinned sops github.com/getsops/sops/v3)"
       ;;
-    cargo-deny) echo "cargo-deny=$(cat "$here/cargo-deny/version")" ;;
+    cargo-deny | cargo-fuzz) echo "$1=$(cat "$here/$1/version")" ;;
     *) echo "tools/build.sh: no recipe for a tool named '$1'" >&2; return 1 ;;
   esac
 }
@@ -71,9 +71,9 @@ build_go() {
 build() {
   local tool=$1 out=$2
   echo "building $tool (once; kept in $cache)" >&2
-  if [ "$tool" = cargo-deny ]; then
-    cargo install --quiet --locked --root "$out/root" --target-dir "$out/target" cargo-deny --version "=$(cat "$here/cargo-deny/version")"
-    mv "$out/root/bin/cargo-deny" "$out/" && rm -rf "$out/root" "$out/target"
+  if [ -f "$here/$tool/version" ]; then
+    cargo install --quiet --locked --root "$out/root" --target-dir "$out/target" "$tool" --version "=$(cat "$here/$tool/version")"
+    mv "$out/root/bin/$tool" "$out/" && rm -rf "$out/root" "$out/target"
   else
     build_go "$tool" "$out"
   fi
