@@ -143,11 +143,7 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| std::fs::read(path).expect("read a file")).collect()
 }
 
-fn feed(
-    entry: Entry,
-    corpus: &[Vec<u8>],
-    started: &Sender<Option<Vec<u8>>>,
-) -> (u64, Result<(), Vec<u8>>) {
+fn feed(entry: Entry, corpus: &[Vec<u8>], started: &Sender<Option<Vec<u8>>>) -> (u64, Result<(), Vec<u8>>) {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let start = Instant::now();
     let mut inputs = corpus.to_vec();

@@ -50,6 +50,7 @@ recipe() {
       printf '%s\n' sops=github.com/getsops/sops/v3/cmd/sops age-keygen=filippo.io/age/cmd/age-keygen
       echo "-X github.com/getsops/sops/v3/version.Version=$(pinned sops github.com/getsops/sops/v3)"
       ;;
+    flux) echo "-X main.VERSION=$(pinned flux github.com/fluxcd/flux2/v2)" ;;
     cargo-deny | cargo-fuzz) echo "$1=$(cat "$here/$1/version")" ;;
     *) echo "tools/build.sh: no recipe for a tool named '$1'" >&2; return 1 ;;
   esac
@@ -68,12 +69,25 @@ build_go() {
   done
 }
 
+# Flux's command line embeds the manifests that `flux install` applies, and the module is published without them: it is
+# built from a copy, with a file in their place, by its own go.sum.
+build_flux() {
+  local out=$1 module
+  module=$(cd "$here/flux" && go mod download -json github.com/fluxcd/flux2/v2 | sed -nE 's/^\s*"Dir": "(.*)",$/\1/p')
+  cp -r "$module" "$out.source" && chmod -R u+w "$out.source"
+  mkdir "$out.source/cmd/flux/manifests" && echo '# none' >"$out.source/cmd/flux/manifests/none.yaml"
+  go build -C "$out.source" -mod=readonly -trimpath -buildvcs=false -ldflags "-s -w $(recipe flux)" -o "$out/flux" ./cmd/flux
+  rm -rf "$out.source"
+}
+
 build() {
   local tool=$1 out=$2
   echo "building $tool (once; kept in $cache)" >&2
   if [ -f "$here/$tool/version" ]; then
     cargo install --quiet --locked --root "$out/root" --target-dir "$out/target" "$tool" --version "=$(cat "$here/$tool/version")"
     mv "$out/root/bin/$tool" "$out/" && rm -rf "$out/root" "$out/target"
+  elif [ "$tool" = flux ]; then
+    build_flux "$out"
   else
     build_go "$tool" "$out"
   fi
@@ -86,7 +100,7 @@ ensure() {
     exec 9>"$cache/$tool.lock"
     flock 9
     if [ ! -d "$kept" ]; then
-      rm -rf "$kept.partial" && mkdir -p "$kept.partial"
+      rm -rf "$kept.partial"* && mkdir -p "$kept.partial"
       build "$tool" "$kept.partial"
       mv "$kept.partial" "$kept"
     fi
