@@ -50,6 +50,10 @@ recipe() {
       printf '%s\n' sops=github.com/getsops/sops/v3/cmd/sops age-keygen=filippo.io/age/cmd/age-keygen
       echo "-X github.com/getsops/sops/v3/version.Version=$(pinned sops github.com/getsops/sops/v3)"
       ;;
+    cosign)
+      echo cosign=github.com/sigstore/cosign/v3/cmd/cosign
+      echo "-X sigs.k8s.io/release-utils/version.gitVersion=v$(pinned cosign github.com/sigstore/cosign/v3)"
+      ;;
     flux) echo "-X main.VERSION=$(pinned flux github.com/fluxcd/flux2/v2)" ;;
     cargo-deny | cargo-fuzz) echo "$1=$(cat "$here/$1/version")" ;;
     *) echo "tools/build.sh: no recipe for a tool named '$1'" >&2; return 1 ;;
