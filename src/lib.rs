@@ -28,6 +28,7 @@ pub mod kube_ext;
 pub mod metrics;
 pub mod postrender;
 pub mod process;
+pub mod proxy;
 pub mod receiver;
 pub mod redact;
 pub mod release;

@@ -250,7 +250,7 @@ impl Session {
         }
         settings.extend(tls_settings(&credential.tls, &remote.origin(), files.path())?);
         if let Some(proxy) = remote.proxy() {
-            let address = proxy.address();
+            let address = proxy.url();
             secrets.extend(proxy.password());
             secrets.push(address.clone());
             settings.push(("http.proxy".to_owned(), address));

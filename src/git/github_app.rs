@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::auth::{AuthError, Data, Secret, Tls};
 use super::http;
-use super::proxy::Proxy;
+use crate::proxy::Proxy;
 
 /// The user that a token belongs to.
 pub const USERNAME: &str = "x-access-token";

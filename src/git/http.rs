@@ -7,7 +7,7 @@ use reqwest::{Certificate, Client, Identity};
 use zeroize::Zeroizing;
 
 use super::auth::Tls;
-use super::proxy::Proxy;
+use crate::proxy::Proxy;
 
 /// A client that follows no redirect, or the reason why there is none, without secrets.
 pub(super) fn client(tls: &Tls, proxy: Option<&Proxy>, timeout: Duration) -> Result<Client, String> {
@@ -22,8 +22,7 @@ pub(super) fn client(tls: &Tls, proxy: Option<&Proxy>, timeout: Duration) -> Res
         builder = builder.identity(identity.map_err(|_| "'tls.crt' and 'tls.key' are no PEM key pair")?);
     }
     if let Some(proxy) = proxy {
-        let address = proxy.address();
-        builder = builder.proxy(reqwest::Proxy::all(address.as_str()).map_err(|_| "the proxy cannot be used")?);
+        builder = builder.proxy(proxy.for_client().map_err(|_| "the proxy cannot be used")?);
     }
     builder.build().map_err(|error| error.to_string())
 }

@@ -8,7 +8,6 @@ pub mod github_app;
 mod http;
 pub mod mirror;
 pub mod output;
-pub mod proxy;
 mod redirect;
 pub mod reference;
 pub mod remote;

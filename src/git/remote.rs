@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::auth::Credential;
-use super::proxy::Proxy;
+use crate::proxy::Proxy;
 use crate::redact::redact;
 
 /// Why a URL cannot be a git remote; only another spec helps.
@@ -146,7 +146,7 @@ impl Remote {
         hasher.update(self.url.as_str());
         self.credential.feed(&mut hasher);
         if let Some(proxy) = &self.proxy {
-            proxy.feed(&mut hasher);
+            hasher.update(proxy.url().as_bytes());
         }
         crate::source::digest::hex(&hasher.finalize()[..16])
     }

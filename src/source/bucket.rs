@@ -20,7 +20,6 @@ use super::download::{DownloadError, SecretData, Tls};
 use super::ignore::{IGNORE_FILE, IgnoreRules};
 use super::lifecycle::{self, Stage, object_ref};
 use super::outcome::{Failure, Stored};
-use super::proxy;
 use super::s3::{Place, S3, S3Error};
 use super::store::ArtifactStore;
 use crate::api::condition::{self, reason};
@@ -30,6 +29,7 @@ use crate::api::unsupported;
 use crate::controller::references::ReferenceKind;
 use crate::controller::wake::stream_of;
 use crate::controller::{Context, Reconciler, Requeue, conditions};
+use crate::proxy::{Kinds, Proxy};
 
 /// Limit for the listing, and again for the fetching, of an object that names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -115,7 +115,7 @@ impl BucketController {
         let certificates = self.secret(object, spec.cert_secret_ref.as_ref()).await?;
         let mut builder = Client::builder().redirect(Policy::none());
         if let Some(data) = self.secret(object, spec.proxy_secret_ref.as_ref()).await? {
-            builder = builder.proxy(proxy::from_secret(&data).map_err(|error| refused(&error))?);
+            builder = builder.proxy(proxy(&data).map_err(|error| refused(&error))?);
         }
         let tls = certificates.as_ref().map_or_else(|| Ok(Tls::default()), Tls::read);
         let client = tls.map_err(|error| refused(&error))?.secure(builder).build();
@@ -264,6 +264,12 @@ fn stored(spec: &BucketSpec, index: &Index) -> Stored {
 
 fn refused(error: &DownloadError) -> Failure {
     Failure::transient(condition::FETCH_FAILED, reason::AUTHENTICATION_FAILED, error.to_string())
+}
+
+fn proxy(data: &SecretData) -> Result<reqwest::Proxy, DownloadError> {
+    let wrong = |why: String| DownloadError::Credentials(format!("invalid proxy secret: {why}"));
+    let proxy = Proxy::from_secret(data, Kinds::Http).map_err(|error| wrong(error.to_string()))?;
+    proxy.for_client().map_err(|_| wrong("the value of 'address' cannot be used".to_owned()))
 }
 
 fn operation(message: String) -> Failure {

@@ -10,9 +10,9 @@ use crate::api::condition::{self, reason};
 use crate::api::source::v1::{GitProvider, GitRepository, GitRepositorySpec};
 use crate::controller::{Context, conditions};
 use crate::git::github_app::{App, AppError, Tokens, USERNAME};
-use crate::git::proxy::Proxy;
 use crate::git::remote::{Transport, parse_url};
 use crate::git::{Credential, Remote, RemoteError};
+use crate::proxy::{Kinds, Proxy};
 
 /// The key of a Secret that shows it to be one of a GitHub app.
 const APP_KEY: &str = "githubAppID";
@@ -119,7 +119,7 @@ async fn proxy(context: &Context, object: &GitRepository, transport: Transport) 
     let failed = |why: String| unauthenticated(format!("failed to configure proxy options: {why}"));
     let data = lifecycle::secret_data(context, &namespace, &secret.name).await;
     let data = data.map_err(|failure| failed(failure.message))?;
-    Proxy::from_secret(&data)
+    Proxy::from_secret(&data, Kinds::HttpAndSocks)
         .map(Some)
         .map_err(|error| failed(format!("secret '{namespace}/{}': {error}", secret.name)))
 }

@@ -21,7 +21,6 @@ pub mod lifecycle;
 pub mod oci;
 pub mod oci_repository;
 pub mod outcome;
-pub mod proxy;
 pub mod s3;
 pub mod serve;
 mod start;

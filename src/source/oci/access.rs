@@ -3,18 +3,17 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
-use url::Url;
-use zeroize::Zeroizing;
 
 use super::super::download::{SecretData, Tls};
 use super::super::lifecycle;
 use super::super::outcome::Failure;
-use super::client::{ProxySettings, Registry, Transport};
+use super::client::{Registry, Transport};
 use super::credentials::{Keychain, Login};
 use super::reference::Repository;
 use crate::api::condition::{self, reason};
 use crate::api::source::v1::RegistryProvider;
 use crate::controller::Context;
+use crate::proxy::{Kinds, Proxy};
 
 /// The fields of an object that tell how its registry is reached; names are of its own namespace.
 #[derive(Clone, Copy, Default)]
@@ -42,7 +41,7 @@ pub struct RegistryAccess {
     /// The data of the Secret with certificates.
     pub certificates: Option<SecretData>,
     /// The proxy.
-    pub proxy: Option<ProxySettings>,
+    pub proxy: Option<Proxy>,
     /// Whether plain HTTP will do.
     pub insecure: bool,
     /// The service account's pull secrets: a change of one matters.
@@ -83,7 +82,11 @@ impl RegistryAccess {
             None => None,
         };
         let proxy = match fields.proxy {
-            Some(secret) => Some(proxy_of(&lifecycle::secret_data(context, namespace, secret).await?)?),
+            Some(secret) => {
+                let data = lifecycle::secret_data(context, namespace, secret).await?;
+                let wrong = |error| refused(&format!("failed to get proxy address: secret '{secret}': {error}"));
+                Some(Proxy::from_secret(&data, Kinds::Http).map_err(wrong)?)
+            }
             None => None,
         };
         Ok(Self { repository, login, certificates, proxy, insecure: fields.insecure, pull_secrets })
@@ -116,51 +119,6 @@ async fn pull_secrets_of(context: &Context, namespace: &str, account: &str) -> R
     Err(refused(&format!("failed to get credential: service account '{namespace}/{account}': {why}")))
 }
 
-fn proxy_of(data: &SecretData) -> Result<ProxySettings, Failure> {
-    let bad = |why: &str| refused(&format!("failed to get proxy address: {why}"));
-    let text = |key: &str| {
-        let bytes = data.get(key).map(|value| value.0.as_slice()).filter(|bytes| !bytes.is_empty());
-        bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).map(|text| Zeroizing::new(text.trim().to_owned()))
-    };
-    let address = text("address").ok_or_else(|| bad("the Secret has no 'address'"))?;
-    // The parser's own words do not quote what it read, which may hold a password.
-    let address = Url::parse(&address).map_err(|error| bad(&format!("'address' is no URL: {error}")))?;
-    if !matches!(address.scheme(), "http" | "https") {
-        return Err(bad("'address' must start with http:// or https://"));
-    }
-    let login = match (text("username"), text("password")) {
-        (Some(username), password) => Some((username, password.unwrap_or_default())),
-        (None, None) => None,
-        (None, Some(_)) => return Err(bad("'password' is given without 'username'")),
-    };
-    Ok(ProxySettings { address, login })
-}
-
 fn refused(message: &str) -> Failure {
     Failure::transient(condition::FETCH_FAILED, reason::AUTHENTICATION_FAILED, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use k8s_openapi::ByteString;
-
-    #[test]
-    fn proxies_are_read_and_what_is_wrong_is_not_quoted() {
-        let data = |pairs: &[(&str, &str)]| -> SecretData {
-            pairs.iter().map(|(k, v)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec()))).collect()
-        };
-        let proxy = proxy_of(&data(&[("address", "http://proxy:3128"), ("username", "u"), ("password", "p")])).unwrap();
-        assert_eq!(proxy.address.as_str(), "http://proxy:3128/");
-        assert!(proxy.login.is_some_and(|(username, password)| *username == "u" && *password == "p"));
-        for (pairs, needle) in [
-            (vec![("username", "hunter2")], "no 'address'"),
-            (vec![("address", "hunter2")], "no URL"),
-            (vec![("address", "socks5://hunter2")], "must start with"),
-            (vec![("address", "http://proxy"), ("password", "hunter2")], "without 'username'"),
-        ] {
-            let failure = proxy_of(&data(&pairs)).map(|_| ()).unwrap_err();
-            assert!(failure.message.contains(needle) && !failure.message.contains("hunter2"), "{}", failure.message);
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LINK};
-use reqwest::{Client, Method, Proxy, Response, StatusCode};
+use reqwest::{Client, Method, Response, StatusCode};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
@@ -20,6 +20,7 @@ use super::credentials::Login;
 use super::error::OciError;
 use super::manifest::{ACCEPTED, Descriptor, Document, Manifest};
 use super::reference::{Digest, Reference, Repository};
+use crate::proxy::Proxy;
 use crate::redact::{bounded, redact};
 
 /// The most that a manifest, a page of tags or a token may be, in bytes.
@@ -35,22 +36,13 @@ const MAX_SAID: usize = 300;
 /// Header that names the digest of a manifest.
 const DIGEST_HEADER: &str = "docker-content-digest";
 
-/// A proxy and how it is logged in to.
-#[derive(Clone)]
-pub struct ProxySettings {
-    /// Its address.
-    pub address: Url,
-    /// Name and password.
-    pub login: Option<(Zeroizing<String>, Zeroizing<String>)>,
-}
-
 /// How a registry is reached.
 #[derive(Default)]
 pub struct Transport {
     /// Whom to trust and who to be; the system's certificates are trusted as well.
     pub tls: Tls,
     /// The proxy to use; the environment's when there is none.
-    pub proxy: Option<ProxySettings>,
+    pub proxy: Option<Proxy>,
     /// Whether plain HTTP will do, and, unless `tls` says whom to trust, any certificate.
     pub insecure: bool,
 }
@@ -85,12 +77,8 @@ impl Registry {
             builder = builder.identity(identity);
         }
         let unusable = |error: reqwest::Error| OciError::Credentials(innermost(&error));
-        if let Some(ProxySettings { address, login }) = proxy {
-            let mut proxy = Proxy::all(address).map_err(unusable)?;
-            if let Some((username, password)) = login {
-                proxy = proxy.basic_auth(&username, &password);
-            }
-            builder = builder.proxy(proxy);
+        if let Some(proxy) = proxy {
+            builder = builder.proxy(proxy.for_client().map_err(unusable)?);
         }
         let client = builder.build().map_err(unusable)?;
         let (base, authorization) = (OnceCell::new(), Mutex::new(None));
