@@ -97,6 +97,9 @@ pub struct RunArgs {
     /// The kustomize binary, for folders that have a kustomization.yaml.
     #[arg(long, env = "FAIRLEAD_KUSTOMIZE", default_value = "kustomize", value_name = "PATH")]
     pub kustomize: PathBuf,
+    /// The cosign binary, version 3, for `spec.verify` of what comes from registries.
+    #[arg(long, env = "FAIRLEAD_COSIGN", default_value = "cosign", value_name = "PATH")]
+    pub cosign: PathBuf,
     /// Objects of one kind worked on at the same time, and helm actions at the same time.
     #[arg(long, env = "FAIRLEAD_CONCURRENT", default_value_t = 4, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -194,6 +197,8 @@ pub struct Config {
     pub git: PathBuf,
     /// The kustomize binary.
     pub kustomize: PathBuf,
+    /// The cosign binary.
+    pub cosign: PathBuf,
     /// Objects of one kind worked on at the same time.
     pub concurrent: u16,
     /// Address for health, metrics and artifacts.
@@ -272,6 +277,7 @@ impl RunArgs {
             helm: self.helm.clone(),
             git: self.git.clone(),
             kustomize: self.kustomize.clone(),
+            cosign: self.cosign.clone(),
             concurrent: self.concurrent,
             listen: self.listen,
             receiver_listen: self.receiver_listen,

@@ -25,5 +25,7 @@ mod receiver;
 mod registry;
 #[path = "source/registry_charts.rs"]
 mod registry_charts;
+#[path = "source/registry_verify.rs"]
+mod registry_verify;
 #[path = "source/scene.rs"]
 mod scene;

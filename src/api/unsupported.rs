@@ -50,12 +50,11 @@ pub fn oci_repository(spec: &OCIRepositorySpec) -> Vec<&'static str> {
         ignore: _,
         insecure: _,
         suspend: _,
-        // Refused by the controller, with a reason of its own.
+        // Refused by the controller, with a reason of its own; of `verify` the provider `notation`.
         provider: _,
-        // Not yet.
-        verify,
+        verify: _,
     } = spec;
-    set(&[("spec.verify", verify.is_some())])
+    set(&[])
 }
 
 /// Paths of the fields of a `HelmRepository` that are set and not acted on.
@@ -115,12 +114,11 @@ pub fn helm_chart(spec: &HelmChartSpec) -> Vec<&'static str> {
         values_files: _,
         ignore_missing_values_files: _,
         suspend: _,
-        // Acted on, but for the kinds that the controller refuses with a reason of its own.
+        // Acted on, but for what the controller refuses with a reason of its own.
         source_ref: _,
-        // Not yet.
-        verify,
+        verify: _,
     } = spec;
-    set(&[("spec.verify", verify.is_some())])
+    set(&[])
 }
 
 /// Paths of the fields of a `Kustomization` that are set and not acted on.
@@ -247,7 +245,7 @@ mod tests {
         let source_ref = json!({"kind": "HelmRepository", "name": "charts"});
         let verify = json!({"provider": "cosign"});
         let chart = json!({"chart": "ui", "interval": "1m", "sourceRef": source_ref, "verify": verify});
-        assert_eq!(helm_chart(&spec(chart)), ["spec.verify"]);
+        assert!(helm_chart(&spec(chart)).is_empty());
         let folder = json!({
             "interval": "1m",
             "prune": false,

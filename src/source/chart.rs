@@ -27,6 +27,8 @@ pub enum ChartFault {
     Reference,
     /// The package cannot be had.
     Pull,
+    /// The package is not signed as the spec asks.
+    Verification,
     /// The version cannot carry the metadata that the spec asks for.
     MetadataPatch,
     /// A values file is missing or not YAML.
@@ -43,6 +45,7 @@ impl ChartFault {
         match self {
             Self::Reference => reason::INVALID_CHART_REFERENCE,
             Self::Pull => reason::CHART_PULL_ERROR,
+            Self::Verification => reason::CHART_VERIFICATION_ERROR,
             Self::MetadataPatch => reason::METADATA_PATCH_ERROR,
             Self::ValuesFiles => reason::VALUES_FILES_ERROR,
             Self::Dependency => reason::DEPENDENCY_BUILD_ERROR,
@@ -57,13 +60,15 @@ impl ChartFault {
 
     /// Whether the chart was found, and making the package failed.
     pub fn is_build_failure(self) -> bool {
-        matches!(self, Self::MetadataPatch | Self::ValuesFiles | Self::Dependency | Self::Package)
+        let built = matches!(self, Self::MetadataPatch | Self::ValuesFiles | Self::Dependency | Self::Package);
+        built || self == Self::Verification
     }
 
     fn summary(self) -> &'static str {
         match self {
             Self::Reference => "invalid chart reference",
             Self::Pull => "chart pull error",
+            Self::Verification => "chart verification error",
             Self::MetadataPatch => "chart metadata patch error",
             Self::ValuesFiles => "values files merge error",
             Self::Dependency => "dependency build error",

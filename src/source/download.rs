@@ -99,20 +99,40 @@ pub struct Tls {
     pub identity: Option<Identity>,
 }
 
+/// The texts in PEM that a Secret with certificates holds, under their names or under older ones.
+#[derive(Clone, Copy, Default)]
+pub struct TlsTexts<'d> {
+    /// Authorities to trust.
+    pub authority: Option<&'d [u8]>,
+    /// The certificate to show.
+    pub certificate: Option<&'d [u8]>,
+    /// Its key.
+    pub key: Option<&'d [u8]>,
+}
+
+impl<'d> TlsTexts<'d> {
+    /// Of a Secret.
+    pub fn of(data: &'d SecretData) -> Self {
+        let either = |name: &str, older: &str| value(data, name).or_else(|| value(data, older));
+        Self {
+            authority: either("ca.crt", "caFile"),
+            certificate: either("tls.crt", "certFile"),
+            key: either("tls.key", "keyFile"),
+        }
+    }
+}
+
 impl Tls {
     /// Reads `ca.crt`, `tls.crt` and `tls.key`.
     pub fn read(data: &SecretData) -> Result<Self, DownloadError> {
         let bad = |message: &str| DownloadError::Credentials(message.to_owned());
         let mut tls = Self::default();
-        if let Some(authority) = value(data, "ca.crt").or_else(|| value(data, "caFile")) {
+        let texts = TlsTexts::of(data);
+        if let Some(authority) = texts.authority {
             tls.authority =
                 Certificate::from_pem_bundle(authority).map_err(|_| bad("'ca.crt' holds no PEM certificates"))?;
         }
-        let pair = (
-            value(data, "tls.crt").or_else(|| value(data, "certFile")),
-            value(data, "tls.key").or_else(|| value(data, "keyFile")),
-        );
-        tls.identity = match pair {
+        tls.identity = match (texts.certificate, texts.key) {
             (Some(certificate), Some(key)) => {
                 let pem = Zeroizing::new([certificate, b"\n", key].concat());
                 Some(Identity::from_pem(&pem).map_err(|_| bad("'tls.crt' and 'tls.key' are no PEM key pair"))?)

@@ -12,10 +12,11 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::git_access::{Access, Accesses};
-use super::git_verify::Proofs;
+use super::git_verify;
 use super::ignore::IgnoreRules;
 use super::lifecycle::{self, Stage, object_ref};
 use super::outcome::{Failure, Stored};
+use super::proofs::Proofs;
 use super::store::ArtifactStore;
 use super::{archive, include};
 use crate::api::annotation::REQUESTED_AT;
@@ -130,7 +131,7 @@ impl GitRepositoryController {
         }
         let target = self.target(object, &mirror, wanted, timeout).await?;
         let origin = (mirror.as_ref(), &target);
-        self.proofs.verify(&self.context, object, status, origin, timeout).await?;
+        git_verify::verify(&self.context, &self.proofs, object, status, origin, timeout).await?;
         let revision = target.revision();
         let current = status.artifact.as_ref().filter(|artifact| artifact.revision == revision);
         if current.is_some() && is_as_wanted(status, spec) && include::is_current(status, &spec.include, &included) {

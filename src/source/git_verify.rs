@@ -1,18 +1,17 @@
 //! `spec.verify` of a `GitRepository`: the signatures of a commit and of the tag that led to it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
-use sha2::{Digest as _, Sha256};
 
 use super::git_repository::git_failure;
-use super::outcome::Failure;
+use super::outcome::{Failure, tell_verified};
+use super::proofs::{Proof, Proofs};
 use crate::api::condition::{self, reason};
 use crate::api::source::v1::{GitRepository, GitRepositoryStatus, GitRepositoryVerification, GitVerificationMode};
-use crate::controller::conditions::{self, Truth};
+use crate::controller::conditions;
 use crate::controller::{Context, namespaced_name};
 use crate::git::mirror::Objects;
 use crate::git::signature::{self, Signed, TrustedKeys};
@@ -44,60 +43,38 @@ impl Wanted {
     }
 }
 
-/// What was verified last, by object: the same keys need not look at the same commit again.
-#[derive(Default)]
-pub struct Proofs(Mutex<HashMap<(String, String), [u8; 32]>>);
-
-impl Proofs {
-    /// Tells that an object is gone.
-    pub fn forget(&self, object: &GitRepository) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&namespaced_name(object));
+/// Verifies what `spec.verify` asks for, if it does, and writes `SourceVerified`.
+pub async fn verify(
+    context: &Context,
+    proofs: &Proofs,
+    object: &GitRepository,
+    status: &mut GitRepositoryStatus,
+    (mirror, target): (&Mirror, &Target),
+    timeout: Duration,
+) -> Result<(), Failure> {
+    let Some(verification) = &object.spec.verify else {
+        conditions::remove(&mut status.conditions, condition::SOURCE_VERIFIED);
+        status.source_verification_mode = None;
+        return Ok(());
+    };
+    let data = trusted(context, object, verification).await?;
+    let proof = proof(verification.mode, &data, target);
+    if proofs.has(object, proof) && conditions::is_true(&status.conditions, condition::SOURCE_VERIFIED) {
+        return Ok(());
     }
-
-    fn has(&self, object: &GitRepository, proof: &[u8; 32]) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&namespaced_name(object)) == Some(proof)
+    let wanted = Wanted::of(verification.mode);
+    let tag = target.tag.as_deref().filter(|_| wanted.tag);
+    if wanted.tag && !target.reference.as_deref().is_some_and(is_tag) {
+        let message = "cannot verify tag object's signature if a tag reference is not specified";
+        return Err(Failure::terminal(condition::SOURCE_VERIFIED, INVALID_MODE, message));
     }
-
-    fn keep(&self, object: &GitRepository, proof: [u8; 32]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(namespaced_name(object), proof);
-    }
-
-    /// Verifies what `spec.verify` asks for, if it does, and writes `SourceVerified`.
-    pub async fn verify(
-        &self,
-        context: &Context,
-        object: &GitRepository,
-        status: &mut GitRepositoryStatus,
-        (mirror, target): (&Mirror, &Target),
-        timeout: Duration,
-    ) -> Result<(), Failure> {
-        let Some(verification) = &object.spec.verify else {
-            conditions::remove(&mut status.conditions, condition::SOURCE_VERIFIED);
-            status.source_verification_mode = None;
-            return Ok(());
-        };
-        let data = trusted(context, object, verification).await?;
-        let proof = proof(verification.mode, &data, target);
-        if self.has(object, &proof) && conditions::is_true(&status.conditions, condition::SOURCE_VERIFIED) {
-            return Ok(());
-        }
-        let wanted = Wanted::of(verification.mode);
-        let tag = target.tag.as_deref().filter(|_| wanted.tag);
-        if wanted.tag && !target.reference.as_deref().is_some_and(is_tag) {
-            let message = "cannot verify tag object's signature if a tag reference is not specified";
-            return Err(Failure::terminal(condition::SOURCE_VERIFIED, INVALID_MODE, message));
-        }
-        let objects =
-            mirror.objects(target, tag, timeout).await.map_err(|error| git_failure(&error, &object.spec.url))?;
-        let now = Timestamp::now();
-        let message = judge(wanted, target, &objects, &TrustedKeys::from_secret(&data), now)?;
-        let generation = object.metadata.generation;
-        let (type_, reason) = (condition::SOURCE_VERIFIED, reason::SUCCEEDED);
-        conditions::set(&mut status.conditions, type_, Truth::True, reason, &message, generation, now);
-        status.source_verification_mode = Some(told(verification.mode).to_owned());
-        self.keep(object, proof);
-        Ok(())
-    }
+    let objects = mirror.objects(target, tag, timeout).await.map_err(|error| git_failure(&error, &object.spec.url))?;
+    let now = Timestamp::now();
+    let message = judge(wanted, target, &objects, &TrustedKeys::from_secret(&data), now)?;
+    tell_verified(&mut status.conditions, &message, object.metadata.generation, now);
+    status.source_verification_mode = Some(told(verification.mode).to_owned());
+    proofs.keep(object, proof);
+    Ok(())
 }
 
 /// A tag reference that is followed as such: `refs/tags/v1^{}` asks for the commit behind it.
@@ -128,20 +105,12 @@ async fn trusted(
 }
 
 /// Stands for a mode, keys, and what is to be verified with them.
-fn proof(mode: GitVerificationMode, data: &BTreeMap<String, ByteString>, target: &Target) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    let mut feed = |part: &[u8]| {
-        hasher.update(part.len().to_le_bytes());
-        hasher.update(part);
-    };
-    feed(told(mode).as_bytes());
-    feed(target.revision().as_bytes());
-    feed(target.tag.as_deref().unwrap_or_default().as_bytes());
-    for (name, ByteString(value)) in data {
-        feed(name.as_bytes());
-        feed(value);
-    }
-    hasher.finalize().into()
+fn proof(mode: GitVerificationMode, data: &BTreeMap<String, ByteString>, target: &Target) -> Proof {
+    let revision = target.revision();
+    let tag = target.tag.as_deref().unwrap_or_default();
+    let named = [told(mode).as_bytes(), revision.as_bytes(), tag.as_bytes()];
+    let keys = data.iter().flat_map(|(name, ByteString(value))| [name.as_bytes(), value.as_slice()]);
+    Proof::of(named.into_iter().chain(keys))
 }
 
 /// The message of a good verification.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 
@@ -20,8 +21,9 @@ use super::download::{Download, DownloadError};
 use super::helm_repository;
 use super::index::{self, Chart, IndexError};
 use super::lifecycle::{self, Stage, object_ref};
-use super::oci_repository;
-use super::outcome::{Failure, Stored};
+use super::oci::verify::Asked;
+use super::outcome::{Failure, Stored, tell_verified};
+use super::proofs::{Proof, Proofs};
 use super::store::{ArtifactStore, StoreError};
 use crate::api::condition::{self, reason};
 use crate::api::meta::Artifact;
@@ -31,7 +33,7 @@ use crate::api::source::v1::{
 use crate::api::unsupported;
 use crate::controller::references::ReferenceKind;
 use crate::controller::wake::stream_of;
-use crate::controller::{Context, Reconciler, Requeue};
+use crate::controller::{Context, Reconciler, Requeue, conditions};
 use crate::git::reference::commit_of_revision;
 
 /// The most that a chart package may be, in bytes.
@@ -46,6 +48,8 @@ pub struct HelmChartController {
     store: Arc<ArtifactStore>,
     /// What was found last: the index's digest, and the versions of a chart in it.
     known: Mutex<VecDeque<(String, Arc<Chart>)>>,
+    /// What was stored last of charts whose signature is asked for.
+    proofs: Proofs,
 }
 
 /// Where a chart comes from, its artifact at hand.
@@ -71,6 +75,8 @@ struct Plan {
     packaged: bool,
     packaging: Packaging,
     source: PlannedSource,
+    /// What was verified, where a signature is asked for.
+    proof: Option<Proof>,
 }
 
 enum PlannedSource {
@@ -82,7 +88,7 @@ enum PlannedSource {
 impl HelmChartController {
     /// A controller that stores charts in `store`.
     pub fn new(context: Context, store: Arc<ArtifactStore>) -> Self {
-        Self { context, store, known: Mutex::default() }
+        Self { context, store, known: Mutex::default(), proofs: Proofs::default() }
     }
 
     /// Charts whose source changed.
@@ -105,8 +111,8 @@ impl HelmChartController {
         stream::select(changed, self.secrets()).boxed()
     }
 
-    /// Charts of registries whose login or certificates changed: their source has nothing of its own
-    /// to do about that.
+    /// Charts of registries whose keys, login or certificates changed: their source has nothing of its
+    /// own to do about that.
     fn secrets(&self) -> BoxStream<'static, ObjectRef<HelmChart>> {
         let (charts, repositories) =
             (self.context.caches.helm_charts.clone(), self.context.caches.helm_repositories.clone());
@@ -117,11 +123,12 @@ impl HelmChartController {
                     let source = &chart.spec.source_ref;
                     chart.namespace().as_ref() == Some(&change.namespace)
                         && source.kind == ChartSourceKind::HelmRepository
-                        && repositories.get(&change.namespace, &source.name).is_some_and(|repository| {
-                            let refers = [&repository.spec.secret_ref, &repository.spec.cert_secret_ref];
-                            repository.spec.r#type == Some(HelmRepositoryType::Oci)
-                                && refers.into_iter().flatten().any(|secret| secret.name == change.name)
-                        })
+                        && (keys_of(chart).any(|secret| secret == change.name)
+                            || repositories.get(&change.namespace, &source.name).is_some_and(|repository| {
+                                let refers = [&repository.spec.secret_ref, &repository.spec.cert_secret_ref];
+                                repository.spec.r#type == Some(HelmRepositoryType::Oci)
+                                    && refers.into_iter().flatten().any(|secret| secret.name == change.name)
+                            }))
                 });
                 stream::iter(affected.map(|chart| object_ref(chart.as_ref())).collect::<Vec<_>>())
             })
@@ -138,7 +145,11 @@ impl HelmChartController {
             From::Repository(repository, artifact) => self.plan_remote(object, repository, artifact).await?,
             From::Registry(repository) => self.plan_registry(object, repository).await?,
         };
-        let current = status.artifact.as_ref().filter(|artifact| artifact.revision == plan.version);
+        let proof = plan.proof;
+        note_verification(object, status, &plan);
+        // A version whose tag leads to something else now is stored anew once that is verified.
+        let is_proven = proof.is_none_or(|proof| self.proofs.has(object, proof));
+        let current = status.artifact.as_ref().filter(|artifact| is_proven && artifact.revision == plan.version);
         let same_spec = status.observed_generation == object.metadata.generation;
         if current.is_some() && same_spec && status.observed_chart_name.as_ref() == Some(&plan.name) {
             let used = if status.observed_values_files.is_empty() {
@@ -156,6 +167,9 @@ impl HelmChartController {
         let artifact = put.map_err(|error| lifecycle::storage_failure(&error))?;
         let alias = self.store.put_alias(&artifact, "latest.tar.gz").await;
         status.url = Some(alias.map_err(|error| lifecycle::storage_failure(&error))?);
+        if let Some(proof) = proof {
+            self.proofs.keep(object, proof);
+        }
         status.artifact = Some(artifact);
         status.observed_chart_name = Some(package.name);
         status.observed_values_files =
@@ -208,7 +222,8 @@ impl HelmChartController {
             let metadata = Metadata { name: name.clone(), version };
             let version = metadata.version_with(packaging.version_metadata.as_deref())?;
             let packaged = path.is_dir() || packaging.version_metadata.is_some() || !packaging.values_files.is_empty();
-            Ok(Plan { name, version, packaged, packaging, source: PlannedSource::Local { tree, path } })
+            let source = PlannedSource::Local { tree, path };
+            Ok(Plan { name, version, packaged, packaging, source, proof: None })
         })
         .await
     }
@@ -219,7 +234,7 @@ impl HelmChartController {
         repository: &HelmRepository,
         artifact: &Artifact,
     ) -> Result<Plan, Failure> {
-        check_verification(object)?;
+        refuse_verification(object)?;
         let range = object.spec.version.as_deref().unwrap_or("*");
         let wrong = |error: &IndexError| {
             let message = format!("failed to get chart version for remote reference: {error}");
@@ -233,11 +248,15 @@ impl HelmChartController {
     }
 
     async fn plan_registry(&self, object: &HelmChart, repository: &HelmRepository) -> Result<Plan, Failure> {
-        check_verification(object)?;
         let range = object.spec.version.as_deref().filter(|range| !range.is_empty()).unwrap_or("*");
-        let found = registry::find(&self.context, repository, &object.spec.chart, range).await?;
+        let mut found = registry::find(&self.context, repository, &object.spec.chart, range).await?;
+        let proof = match &object.spec.verify {
+            Some(verify) => Some(self.verify(object, verify, &mut found).await?),
+            None => None,
+        };
         let metadata = Metadata { name: found.name.clone(), version: found.version.clone() };
-        planned(object, metadata, PlannedSource::Registry(Box::new(found)))
+        let plan = planned(object, metadata, PlannedSource::Registry(Box::new(found)))?;
+        Ok(Plan { proof, ..plan })
     }
 
     async fn package(&self, object: &HelmChart, plan: Plan, from: &From) -> Result<Package, Failure> {
@@ -311,8 +330,9 @@ impl Reconciler for HelmChartController {
     type Object = HelmChart;
 
     async fn reconcile(&self, object: Arc<HelmChart>) -> Result<Requeue, kube::Error> {
-        let suspended = object.spec.suspend;
-        let object = match lifecycle::begin(&self.context, &self.store, object, suspended, || {}).await? {
+        let (gone, suspended) = (Arc::clone(&object), object.spec.suspend);
+        let forget = || self.proofs.forget(gone.as_ref());
+        let object = match lifecycle::begin(&self.context, &self.store, object, suspended, forget).await? {
             Stage::Done(requeue) => return Ok(requeue),
             Stage::Work(object) => object,
         };
@@ -353,8 +373,29 @@ fn local_packaging(object: &HelmChart, revision: &str) -> Packaging {
 }
 
 /// An unverified chart must not pass for a verified one.
-fn check_verification(object: &HelmChart) -> Result<(), Failure> {
-    if object.spec.verify.is_some() { Err(oci_repository::unverified()) } else { Ok(()) }
+fn refuse_verification(object: &HelmChart) -> Result<(), Failure> {
+    if object.spec.verify.is_none() {
+        return Ok(());
+    }
+    let message = "charts of a HelmRepository that is no registry are not signed in a way that can be checked: \
+                   use one of the type 'oci', or remove 'spec.verify'";
+    let failure = chart_failure(&ChartError::new(ChartFault::Verification, message));
+    Err(Failure { terminal: true, ..failure })
+}
+
+/// Says that the signature is good, or nothing where none is asked for.
+fn note_verification(object: &HelmChart, status: &mut HelmChartStatus, plan: &Plan) {
+    if plan.proof.is_none() {
+        conditions::remove(&mut status.conditions, condition::SOURCE_VERIFIED);
+        return;
+    }
+    let message = format!("verified signature of version {}", plan.version);
+    tell_verified(&mut status.conditions, &message, object.metadata.generation, Timestamp::now());
+}
+
+/// The Secrets with keys that a chart names.
+fn keys_of(chart: &HelmChart) -> impl Iterator<Item = &str> {
+    chart.spec.verify.iter().flat_map(|verify| Asked::from(verify).secrets())
 }
 
 /// A chart that is to be downloaded. With values files of its own, its version tells the object's
@@ -367,7 +408,7 @@ fn planned(object: &HelmChart, metadata: Metadata, source: PlannedSource) -> Res
     let version =
         metadata.version_with(packaging.version_metadata.as_deref()).map_err(|error| chart_failure(&error))?;
     let packaged = !packaging.values_files.is_empty();
-    Ok(Plan { name: metadata.name, version, packaged, packaging, source })
+    Ok(Plan { name: metadata.name, version, packaged, packaging, source, proof: None })
 }
 
 fn check_digest(bytes: &[u8], expected: Option<&str>) -> Result<(), ChartError> {
@@ -428,55 +469,4 @@ async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chart(strategy: ReconcileStrategy, values_files: &[&str]) -> HelmChart {
-        let mut chart = HelmChart::default();
-        chart.metadata.generation = Some(3);
-        chart.spec.reconcile_strategy = strategy;
-        chart.spec.values_files = values_files.iter().map(|&file| file.to_owned()).collect();
-        chart
-    }
-
-    #[test]
-    fn versions_tell_commit_and_generation() {
-        let revision = "main@sha1:363a6a8fe6a7f13e05d34c163b0ef02a777da20a";
-        for (strategy, files, expected) in [
-            (ReconcileStrategy::ChartVersion, vec![], None),
-            (ReconcileStrategy::Revision, vec![], Some("363a6a8fe6a7")),
-            (ReconcileStrategy::ChartVersion, vec!["v.yaml"], Some("3")),
-            (ReconcileStrategy::Revision, vec!["v.yaml"], Some("363a6a8fe6a7.3")),
-        ] {
-            let packaging = local_packaging(&chart(strategy, &files), revision);
-            assert_eq!(packaging.version_metadata.as_deref(), expected);
-        }
-        let of_bucket = "sha256:c3ab8ff13720e8ad9047dd39466b3c89";
-        let packaging = local_packaging(&chart(ReconcileStrategy::Revision, &[]), of_bucket);
-        assert_eq!(packaging.version_metadata.as_deref(), Some("c3ab8ff13720"));
-    }
-
-    #[test]
-    fn a_wrong_digest_is_refused() {
-        let digest = digest::sha256(b"chart");
-        for expected in [None, Some(""), Some(digest.as_str()), Some(&format!("sha256:{digest}"))] {
-            check_digest(b"chart", expected).unwrap();
-        }
-        let error = check_digest(b"other", Some(&digest)).unwrap_err();
-        assert!(error.to_string().contains("the index says"), "{error}");
-    }
-
-    #[test]
-    fn a_package_must_be_what_the_index_says() {
-        let package = Package {
-            name: "nginx".into(),
-            version: "1.0.0".into(),
-            bytes: Vec::new(),
-            packaged: false,
-            values_files: Vec::new(),
-        };
-        check_identity(&package, "nginx", "v1.0.0", "the index").unwrap();
-        check_identity(&package, "nginx", "1.0.1", "the index").unwrap_err();
-        check_identity(&package, "other", "1.0.0", "the index").unwrap_err();
-    }
-}
+mod tests;

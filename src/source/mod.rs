@@ -21,6 +21,7 @@ pub mod lifecycle;
 pub mod oci;
 pub mod oci_repository;
 pub mod outcome;
+mod proofs;
 pub mod s3;
 pub mod serve;
 mod start;

@@ -18,8 +18,10 @@ use super::lifecycle::{self, Stage, object_ref};
 use super::oci::access::{Fields, RegistryAccess};
 use super::oci::manifest::{Descriptor, HELM_CHART, Manifest};
 use super::oci::tags::{TagError, Wanted};
+use super::oci::verify::{Asked, Demand, Unverified};
 use super::oci::{Digest, OciError, Reference, Registry, Repository};
-use super::outcome::{Failure, Stored};
+use super::outcome::{Failure, Stored, tell_verified};
+use super::proofs::Proofs;
 use super::store::{ArtifactStore, StoreError};
 use crate::api::condition::{self, reason};
 use crate::api::meta::{Artifact, LocalObjectReference};
@@ -48,6 +50,7 @@ pub struct OciRepositoryController {
     store: Arc<ArtifactStore>,
     /// The pull secrets of the service account that an object logs in with.
     pull_secrets: Arc<Mutex<PullSecrets>>,
+    proofs: Proofs,
 }
 
 /// Names of Secrets by the namespace and name of the object that they are for.
@@ -56,7 +59,7 @@ type PullSecrets = HashMap<(String, String), BTreeSet<String>>;
 impl OciRepositoryController {
     /// A controller that stores layers in `store`.
     pub fn new(context: Context, store: Arc<ArtifactStore>) -> Self {
-        Self { context, store, pull_secrets: Arc::default() }
+        Self { context, store, pull_secrets: Arc::default(), proofs: Proofs::default() }
     }
 
     /// Objects of which a Secret changed.
@@ -81,10 +84,9 @@ impl OciRepositoryController {
     async fn work(&self, object: &OCIRepository, status: &mut OCIRepositoryStatus) -> Result<Stored, Failure> {
         status.artifact =
             lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
-        let spec = &object.spec;
-        let timeout = spec.timeout.map_or(DEFAULT_TIMEOUT, crate::api::meta::Duration::to_std);
+        let timeout = timeout(&object.spec);
         tokio::time::timeout(timeout, self.follow(object, status)).await.unwrap_or_else(|_| {
-            let message = format!("failed to pull artifact from '{}': not done within {timeout:?}", spec.url);
+            let message = format!("failed to pull artifact from '{}': not done within {timeout:?}", object.spec.url);
             Err(Failure::transient(condition::FETCH_FAILED, reason::OCI_PULL_FAILED, message))
         })
     }
@@ -95,16 +97,18 @@ impl OciRepositoryController {
             let message = format!("URL validation failed for '{}': {error}", crate::redact::redact(&spec.url));
             Failure::terminal(condition::FETCH_FAILED, reason::URL_INVALID, message)
         })?;
-        if spec.verify.is_some() {
-            return Err(unverified());
-        }
+        let namespace = object.namespace().unwrap_or_default();
+        let demand = self.demand(&namespace, spec, status).await?;
         let wanted = Followed::read(spec)?;
         if let Followed::Fixed(Reference::Digest(digest)) = &wanted
             && is_current(spec, status, digest.as_str())
+            && demand.as_ref().is_none_or(|demand| self.proofs.has(object, demand.proof(&spec.url, digest)))
         {
+            if demand.is_some() {
+                note_verification(object, status, digest.as_str());
+            }
             return Ok(stored(spec, status));
         }
-        let namespace = object.namespace().unwrap_or_default();
         let access = RegistryAccess::read(&self.context, &namespace, repository, fields(spec)).await?;
         self.remember(object, &access.pull_secrets);
         let registry = access.connect()?;
@@ -113,10 +117,16 @@ impl OciRepositoryController {
             oci_failure(&error, reason::OCI_PULL_FAILED, &format!("failed to pull artifact from '{}'", spec.url))
         })?;
         let revision = reference.revision(&digest);
-        if is_current(spec, status, &revision) {
+        let is_current = is_current(spec, status, &revision);
+        if !is_current {
+            tell_outdated(object, status, &revision);
+        }
+        if let Some(demand) = &demand {
+            self.verify(object, status, demand, (&access, &digest, &revision)).await?;
+        }
+        if is_current {
             return Ok(stored(spec, status));
         }
-        tell_outdated(object, status, &revision);
         let manifest = registry.manifest(&digest).await.map_err(|error| {
             oci_failure(&error, reason::OCI_PULL_FAILED, &format!("failed to pull artifact from '{}'", spec.url))
         })?;
@@ -128,6 +138,40 @@ impl OciRepositoryController {
         status.observed_ignore.clone_from(&spec.ignore);
         status.observed_layer_selector.clone_from(&spec.layer_selector);
         Ok(stored(spec, status))
+    }
+
+    /// The signature to ask for, with what the Secrets hold.
+    async fn demand<'o>(
+        &self,
+        namespace: &str,
+        spec: &'o OCIRepositorySpec,
+        status: &mut OCIRepositoryStatus,
+    ) -> Result<Option<Demand<'o>>, Failure> {
+        let Some(verify) = &spec.verify else {
+            conditions::remove(&mut status.conditions, condition::SOURCE_VERIFIED);
+            return Ok(None);
+        };
+        let demand = Demand::read(&self.context, namespace, Asked::from(verify)).await;
+        demand.map(Some).map_err(verification_failure)
+    }
+
+    /// Has the signature checked, unless the same keys have verified just this before.
+    async fn verify(
+        &self,
+        object: &OCIRepository,
+        status: &mut OCIRepositoryStatus,
+        demand: &Demand<'_>,
+        (access, digest, revision): (&RegistryAccess, &Digest, &str),
+    ) -> Result<(), Failure> {
+        let proof = demand.proof(&object.spec.url, digest);
+        if !self.proofs.has(object, proof) {
+            let place = self.store.scratch().map_err(|error| lifecycle::storage_failure(&error))?;
+            let verified = demand.verify(&self.context, place, (access, digest), timeout(&object.spec)).await;
+            verified.map_err(verification_failure)?;
+            self.proofs.keep(object, proof);
+        }
+        note_verification(object, status, revision);
+        Ok(())
     }
 
     /// Fetches the layer and stores what it holds.
@@ -174,7 +218,10 @@ impl Reconciler for OciRepositoryController {
     async fn reconcile(&self, object: Arc<OCIRepository>) -> Result<Requeue, kube::Error> {
         let gone = Arc::clone(&object);
         let suspended = object.spec.suspend;
-        let forget = || self.remember(&gone, &BTreeSet::new());
+        let forget = || {
+            self.remember(&gone, &BTreeSet::new());
+            self.proofs.forget(gone.as_ref());
+        };
         let object = match lifecycle::begin(&self.context, &self.store, object, suspended, forget).await? {
             Stage::Done(requeue) => return Ok(requeue),
             Stage::Work(object) => object,
@@ -231,10 +278,12 @@ impl Followed {
     }
 }
 
-/// Nothing of a registry is stored whose signature is asked for and cannot be checked.
-pub(super) fn unverified() -> Failure {
-    let message = "signatures are not checked yet, and nothing is fetched without: remove 'spec.verify' to go without";
-    Failure::terminal(condition::FETCH_FAILED, reason::VERIFICATION_ERROR, message)
+fn timeout(spec: &OCIRepositorySpec) -> Duration {
+    spec.timeout.map_or(DEFAULT_TIMEOUT, crate::api::meta::Duration::to_std)
+}
+
+fn verification_failure(Unverified { message, terminal }: Unverified) -> Failure {
+    Failure { condition: condition::SOURCE_VERIFIED, reason: reason::VERIFICATION_ERROR, message, terminal }
 }
 
 fn tag_failure(url: &str, terminal: bool, error: &dyn std::fmt::Display) -> Failure {
@@ -278,7 +327,8 @@ fn name(reference: Option<&LocalObjectReference>) -> Option<&str> {
 /// The Secrets that an object names itself.
 fn secrets_of(spec: &OCIRepositorySpec) -> impl Iterator<Item = &str> {
     let references = [&spec.secret_ref, &spec.cert_secret_ref, &spec.proxy_secret_ref];
-    references.into_iter().filter_map(|reference| name(reference.as_ref()))
+    let verify = spec.verify.iter().flat_map(|verify| Asked::from(verify).secrets());
+    references.into_iter().filter_map(|reference| name(reference.as_ref())).chain(verify)
 }
 
 fn operation(spec: &OCIRepositorySpec) -> OciLayerOperation {
@@ -305,6 +355,11 @@ fn stored(spec: &OCIRepositorySpec, status: &OCIRepositoryStatus) -> Stored {
         event_reason: reason::NEW_ARTIFACT,
         event: format!("stored artifact with revision '{revision}' from '{}'{}", spec.url, origin.unwrap_or_default()),
     }
+}
+
+fn note_verification(object: &OCIRepository, status: &mut OCIRepositoryStatus, revision: &str) {
+    let message = format!("verified signature of revision {revision}");
+    tell_verified(&mut status.conditions, &message, object.metadata.generation, Timestamp::now());
 }
 
 /// Says that there is a newer revision, for as long as it cannot be had.

@@ -120,6 +120,12 @@ pub fn is_known(conditions: &[Condition], failure: &Failure) -> bool {
             .is_some_and(|known| known.reason == failure.reason && known.message == failure.message)
 }
 
+/// Says that the signature that the object asks for is good.
+pub fn tell_verified(conditions: &mut Vec<Condition>, message: &str, generation: Option<i64>, now: Timestamp) {
+    let (type_, reason) = (condition::SOURCE_VERIFIED, reason::SUCCEEDED);
+    conditions::set(conditions, type_, Truth::True, reason, message, generation, now);
+}
+
 /// Removes the conditions that tell of these failures.
 fn clear(conditions: &mut Vec<Condition>, failures: impl Fn(&str) -> bool) {
     for failure in FAILURES.iter().filter(|failure| failures(failure)) {
@@ -154,6 +160,11 @@ pub fn record(
             let Failure { condition: type_, reason, message, terminal } = failure;
             conditions::set(conditions, type_, truth_of(type_), reason, message, generation, now);
             conditions::set(conditions, condition::READY, Truth::False, reason, message, generation, now);
+            if *reason == reason::CHART_VERIFICATION_ERROR {
+                // Of a chart, Flux tells it by both conditions.
+                let (type_, reason) = (condition::SOURCE_VERIFIED, reason::VERIFICATION_ERROR);
+                conditions::set(conditions, type_, Truth::False, reason, message, generation, now);
+            }
             if !has_artifact {
                 conditions::remove(conditions, condition::ARTIFACT_IN_STORAGE);
             }
@@ -237,6 +248,19 @@ mod tests {
         verified(&mut status);
         record(&mut status, &Err(failure), Some(1), now);
         assert_eq!(truth(&status, "SourceVerified"), Some(("True", "Succeeded")), "of the artifact that is kept");
+    }
+
+    #[test]
+    fn a_chart_that_is_not_signed_is_told_by_two_conditions() {
+        let mut status = GitRepositoryStatus::default();
+        let failure = Failure::transient(condition::BUILD_FAILED, reason::CHART_VERIFICATION_ERROR, "no");
+        record(&mut status, &Err(failure.clone()), Some(1), Timestamp::UNIX_EPOCH);
+        assert_eq!(truth(&status, "SourceVerified"), Some(("False", "VerificationError")));
+        assert_eq!(truth(&status, "BuildFailed"), Some(("True", "ChartVerificationError")));
+        assert_eq!(truth(&status, "Ready"), Some(("False", "ChartVerificationError")));
+        assert!(is_known(&status.conditions, &failure));
+        record(&mut status, &Ok(stored()), Some(1), Timestamp::UNIX_EPOCH);
+        assert!(!has_failed(&status.conditions));
     }
 
     #[test]

@@ -196,7 +196,7 @@ async fn a_chart_whose_signature_cannot_be_checked_is_not_released() {
     let mut signed = world.release("signed", &json!({}));
     signed["spec"]["chart"]["spec"]["verify"] = json!({"provider": "cosign"});
     world.apply(&signed);
-    world.says("signed", "Ready", "False", "signatures are not checked yet").await;
+    world.says("signed", "Ready", "False", "are not signed in a way that can be checked").await;
     assert!(world.history("signed").is_empty());
     world.apply(&world.release("signed", &json!({})));
     world.ready("signed", 1).await;

@@ -126,8 +126,12 @@ async fn ranges_filters_and_digests_choose_and_what_cannot_be_chosen_is_named() 
     let cloud = json!({"provider": "aws"});
     stalled("cloud", cloud, "InvalidProviderConfiguration", "'secretRef'").await;
     let signed = json!({"verify": {"provider": "cosign"}});
-    stalled("signed", signed, "VerificationError", "nothing is fetched without").await;
-    assert_eq!(scene.see::<OCIRepository>("signed").await.artifact, None);
+    stalled("signed", signed, "VerificationError", "anybody can sign with some identity").await;
+    let notation = json!({"verify": {"provider": "notation", "secretRef": {"name": "trust"}}});
+    stalled("notation", notation, "VerificationError", "signatures of notation are not acted on").await;
+    for name in ["signed", "notation"] {
+        assert_eq!(scene.see::<OCIRepository>(name).await.artifact, None);
+    }
     // Plain HTTP has to be asked for.
     scene.apply("OCIRepository", "secure", &spec(&registry, &json!({"insecure": false})));
     scene.failed::<OCIRepository>("secure", "FetchFailed", "cannot reach 'https://127.0.0.1").await;

@@ -46,12 +46,6 @@ async fn the_tags_of_a_registry_are_the_versions_of_a_chart() {
     scene.ready_at::<HelmChart>("none", "3.0.0").await;
     scene.ready_at::<HelmChart>("missing", "3.0.0").await;
 
-    let mut signed = chart("1.0.0", "1m");
-    signed["verify"] = json!({"provider": "cosign"});
-    scene.apply("HelmChart", "signed", &signed);
-    let seen = scene.failed::<HelmChart>("signed", "Stalled", "nothing is fetched without").await;
-    assert_eq!(seen.artifact, None);
-
     // A package under a false tag is refused; the repository itself has nothing to tell.
     let (_, bytes) = package(&nodejs, "1.0.0");
     registry.push("charts/nodejs", "4.0.0", &[(CHART_LAYER, bytes)], &[]).await;

@@ -4,21 +4,26 @@ use std::time::Duration;
 
 use kube::ResourceExt as _;
 
-use super::{MAX_CHART, chart_failure};
+use super::{HelmChartController, MAX_CHART, chart_failure};
 use crate::api::condition::{self, reason};
-use crate::api::source::v1::HelmRepository;
+use crate::api::source::v1::{HelmChart, HelmChartVerification, HelmRepository};
 use crate::controller::Context;
 use crate::source::chart::{ChartError, ChartFault};
 use crate::source::helm_repository::DEFAULT_TIMEOUT;
+use crate::source::lifecycle;
 use crate::source::oci::access::{Fields, RegistryAccess};
 use crate::source::oci::tags::{TagError, Wanted, tag_of_version, version_of_tag};
+use crate::source::oci::verify::{Asked, Demand};
 use crate::source::oci::{Digest, OciError, Reference, Registry, Repository};
 use crate::source::outcome::Failure;
+use crate::source::proofs::Proof;
 use crate::source::version::Version;
 
 /// A version of a chart in a registry.
 pub(super) struct Found {
+    access: RegistryAccess,
     registry: Registry,
+    reference: Reference,
     timeout: Duration,
     /// The chart's name.
     pub(super) name: String,
@@ -28,7 +33,7 @@ pub(super) struct Found {
 
 /// The address of a repository.
 pub(in crate::source) fn parse_url(repository: &HelmRepository) -> Result<Repository, Failure> {
-    Repository::parse(&repository.spec.url).map_err(|error| {
+    Repository::parse_parent(&repository.spec.url).map_err(|error| {
         let shown = crate::redact::redact(&repository.spec.url);
         let message = format!("invalid OCI registry URL '{shown}': {error}");
         Failure::terminal(condition::FETCH_FAILED, reason::URL_INVALID, message)
@@ -55,25 +60,30 @@ pub(super) async fn find(
         insecure: spec.insecure,
         ..Fields::default()
     };
-    let registry = RegistryAccess::read(context, &namespace, place, fields).await?.connect()?;
+    let access = RegistryAccess::read(context, &namespace, place, fields).await?;
+    let registry = access.connect()?;
     let timeout = spec.timeout.map_or(DEFAULT_TIMEOUT, crate::api::meta::Duration::to_std);
     // A version that is named needs no list, which may be long.
-    if Version::parse_full(range).is_ok() {
-        return Ok(Found { registry, timeout, name, version: range.to_owned() });
-    }
-    let wanted = Wanted::new(range, None, true).map_err(|error| invalid(true, &error))?;
-    let tags = limited(timeout, registry.tags()).await?;
-    let newest = wanted.newest(&tags).map_err(|error: TagError| invalid(false, &error))?;
-    let version = version_of_tag(newest);
-    Ok(Found { registry, timeout, name, version })
+    let version = if Version::parse_full(range).is_ok() {
+        range.to_owned()
+    } else {
+        let wanted = Wanted::new(range, None, true).map_err(|error| invalid(true, &error))?;
+        let tags = limited(timeout, registry.tags()).await?;
+        version_of_tag(wanted.newest(&tags).map_err(|error: TagError| invalid(false, &error))?)
+    };
+    let reference = Reference::tag(&tag_of_version(&version)).map_err(|error| invalid(true, &error))?;
+    Ok(Found { access, registry, reference, timeout, name, version })
 }
 
 impl Found {
     /// The package.
     pub(super) async fn download(&self) -> Result<Vec<u8>, Failure> {
-        let reference = Reference::tag(&tag_of_version(&self.version)).map_err(|error| invalid(true, &error))?;
-        let digest = limited(self.timeout, self.registry.digest(&reference)).await?;
+        let digest = self.digest().await?;
         limited(self.timeout, self.package(&digest)).await
+    }
+
+    async fn digest(&self) -> Result<Digest, Failure> {
+        limited(self.timeout, self.registry.digest(&self.reference)).await
     }
 
     async fn package(&self, digest: &Digest) -> Result<Vec<u8>, OciError> {
@@ -83,6 +93,35 @@ impl Found {
         let mut bytes = Vec::new();
         self.registry.layer(layer, MAX_CHART as u64, &mut bytes).await?;
         Ok(bytes)
+    }
+}
+
+impl HelmChartController {
+    /// Verifies the signature that a chart asks for, unless the same keys have verified the same
+    /// package. That very package is downloaded from then on, whatever becomes of its tag.
+    pub(super) async fn verify(
+        &self,
+        object: &HelmChart,
+        verify: &HelmChartVerification,
+        found: &mut Found,
+    ) -> Result<Proof, Failure> {
+        let namespace = object.namespace().unwrap_or_default();
+        let demand = Demand::read(&self.context, &namespace, Asked::from(verify)).await;
+        let demand = demand.map_err(|unverified| Failure {
+            condition: condition::SOURCE_VERIFIED,
+            reason: reason::VERIFICATION_ERROR,
+            message: unverified.message,
+            terminal: unverified.terminal,
+        })?;
+        let digest = found.digest().await?;
+        let proof = demand.proof(&found.access.repository.to_string(), &digest);
+        if !self.proofs.has(object, proof) {
+            let place = self.store.scratch().map_err(|error| lifecycle::storage_failure(&error))?;
+            let verified = demand.verify(&self.context, place, (&found.access, &digest), found.timeout).await;
+            verified.map_err(|error| chart_failure(&ChartError::new(ChartFault::Verification, error.message)))?;
+        }
+        found.reference = Reference::Digest(digest);
+        Ok(proof)
     }
 }
 

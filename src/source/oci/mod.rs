@@ -7,11 +7,13 @@
 pub mod access;
 mod authorization;
 pub mod client;
+mod cosign;
 pub mod credentials;
 pub mod error;
 pub mod manifest;
 pub mod reference;
 pub mod tags;
+pub mod verify;
 
 pub use client::Registry;
 pub use error::OciError;

@@ -50,8 +50,14 @@ pub struct Repository {
 impl Repository {
     /// Reads `oci://<host>[:<port>]/<path>`.
     pub fn parse(url: &str) -> Result<Self, NameError> {
+        let repository = Self::parse_parent(url)?;
+        if repository.path.is_empty() { Err(NameError::Scheme) } else { Ok(repository) }
+    }
+
+    /// Reads `oci://<host>[:<port>][/<path>]`, below which repositories are; it need not be one itself.
+    pub fn parse_parent(url: &str) -> Result<Self, NameError> {
         let rest = url.strip_prefix(SCHEME).ok_or(NameError::Scheme)?;
-        let (registry, path) = rest.split_once('/').ok_or(NameError::Scheme)?;
+        let (registry, path) = rest.split_once('/').unwrap_or((rest, ""));
         if registry.contains('@') {
             return Err(NameError::Credentials);
         }
@@ -66,7 +72,8 @@ impl Repository {
                 return Err(NameError::Version { what, text: path[at..].to_owned() });
             }
         }
-        Self { registry: registry.to_owned(), path: String::new() }.below(path)
+        let whole = Self { registry: registry.to_owned(), path: String::new() };
+        if path.is_empty() { Ok(whole) } else { whole.below(path) }
     }
 
     /// The repository at a path below this one.
@@ -97,7 +104,8 @@ impl Repository {
         self.path.clone()
     }
 
-    fn is_docker_hub(&self) -> bool {
+    /// Whether this is Docker Hub, whatever it is called.
+    pub fn is_docker_hub(&self) -> bool {
         matches!(self.registry.as_str(), "docker.io" | "index.docker.io" | DOCKER_HUB)
     }
 }
@@ -227,6 +235,12 @@ mod tests {
         let charts = Repository::parse("oci://ghcr.io/org/charts").unwrap();
         assert_eq!(charts.below("podinfo").unwrap().to_string(), "ghcr.io/org/charts/podinfo");
         assert!(charts.below("../secret").is_err());
+        for whole in ["oci://ghcr.io", "oci://ghcr.io/"] {
+            assert_eq!(
+                Repository::parse_parent(whole).unwrap().below("podinfo").unwrap().to_string(),
+                "ghcr.io/podinfo"
+            );
+        }
     }
 
     #[test]

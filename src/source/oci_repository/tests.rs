@@ -79,6 +79,7 @@ fn a_new_artifact_is_told_with_its_origin() {
 fn every_secret_that_is_named_matters() {
     let spec = spec(&json!({
         "secretRef": {"name": "login"}, "certSecretRef": {"name": "certificates"}, "proxySecretRef": {"name": "proxy"},
+        "verify": {"provider": "cosign", "secretRef": {"name": "keys"}, "trustedRootSecretRef": {"name": "root"}},
     }));
-    assert_eq!(secrets_of(&spec).collect::<Vec<_>>(), ["login", "certificates", "proxy"]);
+    assert_eq!(secrets_of(&spec).collect::<Vec<_>>(), ["login", "certificates", "proxy", "keys", "root"]);
 }

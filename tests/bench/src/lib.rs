@@ -52,10 +52,11 @@
 //!
 //! ```no_run
 //! # async fn test() {
-//! use fairlead_testbench::{OciRegistry, fixture_chart, tarball};
+//! use fairlead_testbench::{CosignKey, OciRegistry, fixture_chart, tarball};
 //! let registry = OciRegistry::start().await; // also builder().basic_auth().tls().mutual_tls()
 //! let digest = registry.push("app", "1.0.0", &[("a/media-type", tarball(&[("a.yaml", "…")]))], &[]).await;
 //! registry.push_chart("charts", &fixture_chart("nodejs"), "1.2.3"); // by `helm push`
+//! CosignKey::generate().sign(&registry, "app", &digest);
 //! # }
 //! ```
 //!
@@ -85,6 +86,7 @@
 pub mod bench;
 pub mod chart_server;
 pub mod control_plane;
+pub mod cosign;
 pub mod daemon;
 mod failure;
 pub mod git_server;
@@ -99,15 +101,18 @@ pub mod registry;
 pub mod runtime;
 pub mod s3_server;
 pub mod signing;
+pub mod sigstore;
 pub mod tools;
 pub mod wait;
 
 pub use bench::{Helm, TestBench, shared};
 pub use chart_server::{ChartServer, chart_files, fixture_chart, package};
 pub use control_plane::User;
+pub use cosign::CosignKey;
 pub use git_server::{GitServer, KeyKind, Repository, SshKey};
 pub use http_server::Behaviour;
 pub use operator::{Operator, OperatorBuilder};
 pub use registry::{OciRegistry, tarball};
 pub use s3_server::S3Server;
+pub use sigstore::Sigstore;
 pub use wait::{try_wait_for, wait_for};

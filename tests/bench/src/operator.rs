@@ -104,6 +104,7 @@ impl OperatorBuilder {
             ("--git", &git()),
             ("--kustomize", &tool("kustomize")),
             ("--sops", &tool("sops")),
+            ("--cosign", &tool("cosign")),
         ] {
             args.extend([flag.into(), path.into()]);
         }

@@ -25,6 +25,9 @@ use crate::ports::free_port;
 use crate::tools::{run, tool};
 use crate::wait::wait_for;
 
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
 /// Headers of an answer that are passed on.
 const PASSED_ON: [&str; 3] = ["docker-content-digest", "content-type", "link"];
 
@@ -160,31 +163,66 @@ impl OciRegistry {
         layers: &[Layer<'_>],
         annotations: &[(&str, &str)],
     ) -> String {
-        let base = format!("http://{}/v2/{repository}", self.address);
-        let put = async |bytes: &[u8]| {
-            let digest = format!("sha256:{}", hex(&Sha256::digest(bytes)));
-            let url = format!("{base}/blobs/uploads/?digest={digest}");
-            let answer = client().post(url).body(bytes.to_vec()).send().await.expect("push a blob");
-            assert!(answer.status().is_success(), "push a blob: {}", answer.status());
-            digest
-        };
-        let config = put(b"{}").await;
         let mut described = Vec::new();
         for (media_type, bytes) in layers {
-            described.push(json!({"mediaType": media_type, "digest": put(bytes).await, "size": bytes.len()}));
+            described.push(self.push_blob(repository, media_type, bytes).await);
         }
         let annotations: Map<String, Value> = annotations.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
-        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let config = self.push_blob(repository, "application/vnd.cncf.flux.config.v1+json", b"{}").await;
         let manifest = json!({
-            "schemaVersion": 2, "mediaType": media_type, "layers": described, "annotations": annotations,
-            "config": {"mediaType": "application/vnd.cncf.flux.config.v1+json", "digest": config, "size": 2},
-        })
-        .to_string();
-        let digest = format!("sha256:{}", hex(&Sha256::digest(&manifest)));
-        let request = client().put(format!("{base}/manifests/{tag}")).header(header::CONTENT_TYPE, media_type);
-        let answer = request.body(manifest).send().await.expect("push a manifest");
+            "schemaVersion": 2, "mediaType": MANIFEST, "layers": described, "annotations": annotations, "config": config,
+        });
+        let described = self.push_manifest(repository, tag, &manifest).await;
+        described["digest"].as_str().expect("a descriptor has a digest").to_owned()
+    }
+
+    /// Pushes something that is about the artifact with this digest, so that it is found from there.
+    ///
+    /// # Panics
+    /// When the registry does not take it.
+    pub async fn attach(&self, repository: &str, digest: &str, media_type: &str, bytes: &[u8]) {
+        let layer = self.push_blob(repository, media_type, bytes).await;
+        let config = self.push_blob(repository, "application/vnd.oci.empty.v1+json", b"{}").await;
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": media_type, "config": config,
+            "layers": [layer], "subject": {"mediaType": MANIFEST, "digest": digest, "size": 0},
+        });
+        let mut described = self.push_manifest(repository, &format!("about-{}", &digest[7..]), &manifest).await;
+        described["artifactType"] = json!(media_type);
+        // Crane's registry lists nothing by itself: this tag is where clients look instead.
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [described]});
+        self.push_manifest(repository, &digest.replace(':', "-"), &index).await;
+    }
+
+    async fn push_blob(&self, repository: &str, media_type: &str, bytes: &[u8]) -> Value {
+        let digest = format!("sha256:{}", hex(&Sha256::digest(bytes)));
+        let url = format!("http://{}/v2/{repository}/blobs/uploads/?digest={digest}", self.address);
+        let answer = client().post(url).body(bytes.to_vec()).send().await.expect("push a blob");
+        assert!(answer.status().is_success(), "push a blob: {}", answer.status());
+        json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
+    }
+
+    async fn push_manifest(&self, repository: &str, tag: &str, manifest: &Value) -> Value {
+        let media_type = manifest["mediaType"].as_str().expect("a manifest has a media type");
+        let text = manifest.to_string();
+        let digest = format!("sha256:{}", hex(&Sha256::digest(&text)));
+        let described = json!({"mediaType": media_type, "digest": digest, "size": text.len()});
+        let url = format!("http://{}/v2/{repository}/manifests/{tag}", self.address);
+        let request = client().put(url).header(header::CONTENT_TYPE, media_type).body(text);
+        let answer = request.send().await.expect("push a manifest");
         assert!(answer.status().is_success(), "push a manifest: {}", answer.status());
-        digest
+        described
+    }
+
+    /// The digest of what a tag names.
+    ///
+    /// # Panics
+    /// When there is no such tag.
+    pub async fn digest(&self, repository: &str, tag: &str) -> String {
+        let url = format!("http://{}/v2/{repository}/manifests/{tag}", self.address);
+        let answer = client().head(&url).send().await.expect("ask for a manifest");
+        let digest = answer.headers().get("docker-content-digest").expect("a manifest has a digest");
+        digest.to_str().expect("a digest is text").to_owned()
     }
 
     /// `helm push` of a chart's folder as this version to `<repository>/<name of the chart>`.
