@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fairlead::api::source::v1::{GitRepository, HelmChart, HelmRepository};
-use fairlead_testbench::{ChartServer, GitServer, fixture_chart};
+use fairlead_testbench::{ChartServer, GitServer, OciRegistry, fixture_chart};
 use serde_json::{Value, json};
 
 use crate::scene::Scene;
@@ -43,7 +43,6 @@ async fn dependencies_are_gathered_from_the_tree_and_from_repositories() {
     let open_to_all =
         chart_yaml("open", &json!([{"name": "hooks", "version": "~1.1", "repository": format!("{}/", open.url())}]));
     let missing = chart_yaml("missing", &json!([{"name": "nodejs", "version": "9.x", "repository": open.url()}]));
-    let oci = chart_yaml("oci", &json!([{"name": "a", "version": "1", "repository": "oci://registry.example.com"}]));
     let climbs = chart_yaml("climbs", &json!([{"name": "a", "version": "*", "repository": "file://../../../etc"}]));
     let circle = chart_yaml("circle", &json!([{"name": "circle", "version": "*", "repository": "file://."}]));
     let mut files: Vec<(&str, Option<&str>)> = vec![
@@ -58,7 +57,6 @@ async fn dependencies_are_gathered_from_the_tree_and_from_repositories() {
     let refused = [
         ("named", named.as_str(), "only a helm command line knows"),
         ("missing", &missing, "no 'nodejs' chart with version matching '9.x' found"),
-        ("oci", &oci, "not acted on yet"),
         ("climbs", &climbs, "leads out of the source"),
         ("circle", &circle, "leads back to a chart that needs it"),
     ];
@@ -116,4 +114,47 @@ async fn dependencies_are_gathered_from_the_tree_and_from_repositories() {
     let second = repository.commit("Lock", &[("umbrella/Chart.lock", Some(&lock.to_string()))]);
     let seen = scene.ready_at::<HelmChart>("umbrella", &format!("1.0.0+{}", &second[..12])).await;
     assert!(scene.files(&seen.artifact.unwrap()).await.contains_key("umbrella/charts/nodejs-1.0.0.tgz"));
+}
+
+#[tokio::test]
+async fn dependencies_are_pulled_from_registries() {
+    let registry = OciRegistry::builder().basic_auth("robot", "hunter2").start().await;
+    for version in ["1.0.0", "1.2.0", "2.0.0"] {
+        registry.push_chart("charts", &fixture_chart("nodejs"), version);
+    }
+    let git = GitServer::start();
+    let repository = git.repository("charts");
+    let needed = json!([{"name": "nodejs", "version": "1.x", "repository": format!("{}/", registry.url("charts"))}]);
+    let missing = json!([{"name": "nodejs", "version": "9.x", "repository": registry.url("charts")}]);
+    let (umbrella, missing) = (chart_yaml("umbrella", &needed), chart_yaml("missing", &missing));
+    let files = [
+        ("umbrella/templates/map.yaml", Some(MAP)),
+        ("umbrella/Chart.yaml", Some(&umbrella)),
+        ("missing/Chart.yaml", Some(&missing)),
+    ];
+    repository.commit("Charts with dependencies in a registry", &files);
+    let scene = Scene::start("ocidependencies").await;
+    let source = json!({"url": git.url(&repository), "interval": "1s", "ref": {"branch": "main"}});
+    scene.apply("GitRepository", "charts", &source);
+    scene.apply("HelmChart", "umbrella", &spec("umbrella"));
+    scene.apply("HelmChart", "missing", &spec("missing"));
+    // Without an object for it, the registry is asked as one that is open to all, and over HTTPS.
+    let needle = "failed to add remote dependency 'nodejs': chart pull error: failed to get chart from the registry: \
+                  cannot reach 'https://";
+    let seen = scene.failed::<HelmChart>("umbrella", "BuildFailed", needle).await;
+    assert_eq!(seen.condition("Ready").map(|(_, reason, _)| reason), Some("DependencyBuildError"));
+
+    scene.secret("login", &json!({"username": "robot", "password": "hunter2"}));
+    let known = json!({"type": "oci", "url": registry.url("charts"), "insecure": true, "secretRef": {"name": "login"}});
+    scene.apply("HelmRepository", "anything", &known);
+    let seen = scene.ready::<HelmChart>("umbrella").await;
+    assert!(scene.files(&seen.artifact.unwrap()).await.contains_key("umbrella/charts/nodejs-1.2.0.tgz"));
+    scene.failed::<HelmChart>("missing", "BuildFailed", "no match found for semver: 9.x").await;
+
+    // A lock file holds the older version.
+    let lock = json!({"dependencies": [{"name": "nodejs", "version": "1.0.0", "repository": registry.url("charts")}]});
+    let second = repository.commit("Lock", &[("umbrella/Chart.lock", Some(&lock.to_string()))]);
+    let seen = scene.ready_at::<HelmChart>("umbrella", &format!("1.0.0+{}", &second[..12])).await;
+    assert!(scene.files(&seen.artifact.unwrap()).await.contains_key("umbrella/charts/nodejs-1.0.0.tgz"));
+    scene.keeps_secret(&["hunter2"]).await;
 }

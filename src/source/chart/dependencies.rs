@@ -28,6 +28,8 @@ pub enum Origin {
     Local(String),
     /// In a Helm repository.
     Repository(Url),
+    /// In a registry.
+    Registry(Url),
 }
 
 impl Dependency {
@@ -48,9 +50,7 @@ impl Dependency {
         let url = Url::parse(repository).map_err(|error| format!("its repository '{shown}' is not a URL: {error}"))?;
         match url.scheme() {
             "http" | "https" => Ok(Origin::Repository(url)),
-            "oci" => Err("dependencies in OCI registries are not acted on yet; run 'helm dependency build' and \
-                          commit the charts/ folder"
-                .to_owned()),
+            "oci" => Ok(Origin::Registry(url)),
             other => {
                 Err(format!("its repository '{shown}' has the scheme '{other}', which is not a Helm repository's"))
             }
@@ -167,11 +167,11 @@ mod tests {
             |repository: &str| Dependency { repository: repository.to_owned(), ..Dependency::default() }.origin();
         assert_eq!(origin("file://../lib"), Ok(Origin::Local("../lib".to_owned())));
         assert!(matches!(origin("https://charts.example.com"), Ok(Origin::Repository(_))));
+        assert!(matches!(origin("oci://registry.example.com"), Ok(Origin::Registry(_))));
         for (repository, needle) in [
             ("", "names no repository"),
             ("@stable", "only a helm command line knows"),
             ("alias:stable", "only a helm command line knows"),
-            ("oci://registry.example.com", "not acted on yet"),
             ("ftp://example.com", "'ftp'"),
             ("charts", "is not a URL"),
         ] {

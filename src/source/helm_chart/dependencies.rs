@@ -1,4 +1,4 @@
-//! Gathers the dependencies of a chart in a tree: from the same tree, and from Helm repositories.
+//! Gathers the dependencies of a chart in a tree: from the same tree, from Helm repositories, and from registries.
 //!
 //! This is done here and not by `helm dependency build`: that knows nothing of the cluster's
 //! `HelmRepository` objects, would need their logins on disk, and reads every index as a whole.
@@ -13,8 +13,8 @@ use futures::future::BoxFuture;
 use kube::ResourceExt as _;
 use url::Url;
 
-use super::{HelmChartController, MAX_CHART, blocking, check_digest, check_identity};
-use crate::api::source::v1::HelmRepository;
+use super::{HelmChartController, MAX_CHART, blocking, check_digest, check_identity, registry};
+use crate::api::source::v1::{HelmRepository, HelmRepositoryType};
 use crate::source::chart::dependencies::{Dependency, Origin};
 use crate::source::chart::{self, ChartError, ChartFault, Package, Packaging};
 use crate::source::download::{Download, Downloader};
@@ -55,6 +55,7 @@ impl<'c> Gathering<'c> {
                 let (place, package) = match dependency.origin() {
                     Ok(Origin::Local(folder)) => ("local", self.local(&path, &folder, &dependency, &above).await),
                     Ok(Origin::Repository(url)) => ("remote", self.remote(&url, &dependency).await),
+                    Ok(Origin::Registry(url)) => ("remote", self.pulled(&url, &dependency).await),
                     Err(why) => ("the", Err(why)),
                 };
                 let name = &dependency.name;
@@ -99,7 +100,7 @@ impl<'c> Gathering<'c> {
     /// A chart in a Helm repository.
     async fn remote(&mut self, url: &Url, dependency: &Dependency) -> Result<Package, String> {
         let context = &self.controller.context;
-        let repository = self.repository(url);
+        let repository = self.repository(url, HelmRepositoryType::Default);
         let downloader = helm_repository::downloader(context, &repository).await.map_err(|failure| failure.message)?;
         let versions = self.versions(&repository, &downloader, url, &dependency.name).await?;
         let entry = versions.find(&dependency.version).map_err(|error| error.to_string())?.clone();
@@ -117,16 +118,34 @@ impl<'c> Gathering<'c> {
         made.await.map_err(|failure| failure.message)
     }
 
+    /// A chart in a registry.
+    async fn pulled(&mut self, url: &Url, dependency: &Dependency) -> Result<Package, String> {
+        let repository = self.repository(url, HelmRepositoryType::Oci);
+        let range = Some(dependency.version.as_str()).filter(|range| !range.is_empty()).unwrap_or("*");
+        let found = registry::find(&self.controller.context, &repository, &dependency.name, range).await;
+        let found = found.map_err(|failure| failure.message)?;
+        let bytes = found.download().await.map_err(|failure| failure.message)?;
+        let made = blocking(move || {
+            let package = chart::package_remote(bytes, &Packaging::default())?;
+            check_identity(&package, &found.name, &found.version, "its tag")?;
+            Ok(package)
+        });
+        made.await.map_err(|failure| failure.message)
+    }
+
     /// The namespace's object for a repository, for its login; else one that is open to all.
-    fn repository(&self, url: &Url) -> Arc<HelmRepository> {
+    fn repository(&self, url: &Url, type_: HelmRepositoryType) -> Arc<HelmRepository> {
         let wanted = normalized(url);
         let known = self.controller.context.caches.helm_repositories.all().into_iter().find(|repository| {
             let url = Url::parse(&repository.spec.url);
-            repository.namespace().as_ref() == Some(&self.namespace) && url.is_ok_and(|url| normalized(&url) == wanted)
+            repository.namespace().as_ref() == Some(&self.namespace)
+                && repository.spec.r#type.unwrap_or_default() == type_
+                && url.is_ok_and(|url| normalized(&url) == wanted)
         });
         known.unwrap_or_else(|| {
             let mut open = HelmRepository::default();
             open.spec.url = url.to_string();
+            open.spec.r#type = Some(type_);
             Arc::new(open)
         })
     }
