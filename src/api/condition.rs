@@ -45,18 +45,10 @@ pub mod reason {
     pub const PROGRESSING: &str = "Progressing";
     /// On the way again after a failure.
     pub const PROGRESSING_WITH_RETRY: &str = "ProgressingWithRetry";
-    /// The object is suspended.
-    pub const SUSPENDED: &str = "Suspended";
     /// An object that this one depends on is not ready.
     pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
     /// A path does not exist or leaves its root.
     pub const INVALID_PATH: &str = "InvalidPath";
-    /// A url cannot be parsed.
-    pub const INVALID_URL: &str = "InvalidURL";
-    /// Plain HTTP is switched off.
-    pub const INSECURE_CONNECTIONS_DISALLOWED: &str = "InsecureConnectionsDisallowed";
-    /// The way to connect is not known.
-    pub const UNSUPPORTED_CONNECTION_TYPE: &str = "UnsupportedConnectionType";
     /// Objects could not be pruned.
     pub const PRUNE_FAILED: &str = "PruneFailed";
     /// More objects left the folder than may be pruned without being told so.
@@ -67,16 +59,12 @@ pub mod reason {
     pub const BUILD_FAILED: &str = "BuildFailed";
     /// Applied objects did not become healthy.
     pub const HEALTH_CHECK_FAILED: &str = "HealthCheckFailed";
-    /// Waiting for health ended early because of a change.
-    pub const HEALTH_CHECK_CANCELED: &str = "HealthCheckCanceled";
     /// Everything was applied.
     pub const RECONCILIATION_SUCCEEDED: &str = "ReconciliationSucceeded";
     /// Something could not be applied.
     pub const RECONCILIATION_FAILED: &str = "ReconciliationFailed";
     /// A CEL expression does not compile.
     pub const INVALID_CEL_EXPRESSION: &str = "InvalidCELExpression";
-    /// A field needs a feature that is switched off.
-    pub const FEATURE_GATE_DISABLED: &str = "FeatureGateDisabled";
     /// The token of a webhook is missing.
     pub const TOKEN_NOT_FOUND: &str = "TokenNotFound";
     /// A part of the spec cannot be.
@@ -126,19 +114,9 @@ pub mod reason {
     pub const SOURCE_NOT_READY: &str = "SourceNotReady";
     /// The release's records cannot be read.
     pub const STATE_ERROR: &str = "StateError";
-    /// The `HelmChart` object of a release was made.
-    pub const HELM_CHART_CREATED: &str = "HelmChartCreated";
-    /// The `HelmChart` object of a release was changed.
-    pub const HELM_CHART_CONFIGURED: &str = "HelmChartConfigured";
-    /// The `HelmChart` object of a release was deleted.
-    pub const HELM_CHART_DELETED: &str = "HelmChartDeleted";
-    /// The `HelmChart` object of a release could not be written.
-    pub const HELM_CHART_SYNC_ERROR: &str = "HelmChartSyncErr";
 
     /// A new artifact was stored.
     pub const NEW_ARTIFACT: &str = "NewArtifact";
-    /// The stored artifact is the current one.
-    pub const ARTIFACT_UP_TO_DATE: &str = "ArtifactUpToDate";
     /// The url of a source cannot be used.
     pub const URL_INVALID: &str = "URLInvalid";
     /// The credentials are missing, malformed or refused.
@@ -147,26 +125,12 @@ pub mod reason {
     pub const VERIFICATION_ERROR: &str = "VerificationError";
     /// A directory could not be made.
     pub const DIR_CREATION_FAILED: &str = "DirectoryCreationFailed";
-    /// A file could not be looked at.
-    pub const STAT_OPERATION_FAILED: &str = "StatOperationFailed";
     /// A file could not be read.
     pub const READ_OPERATION_FAILED: &str = "ReadOperationFailed";
-    /// A lock could not be taken.
-    pub const ACQUIRE_LOCK_FAILED: &str = "AcquireLockFailed";
     /// An archive could not be written.
     pub const ARCHIVE_OPERATION_FAILED: &str = "ArchiveOperationFailed";
-    /// The link to the newest artifact could not be set.
-    pub const SYMLINK_UPDATE_FAILED: &str = "SymlinkUpdateFailed";
-    /// A cache could not be used.
-    pub const CACHE_OPERATION_FAILED: &str = "CacheOperationFailed";
-    /// The object could not be written to the cluster.
-    pub const PATCH_OPERATION_FAILED: &str = "PatchOperationFailed";
-    /// The STS settings of a bucket do not fit.
-    pub const INVALID_STS_CONFIGURATION: &str = "InvalidSTSConfiguration";
     /// The provider's settings do not fit.
     pub const INVALID_PROVIDER_CONFIGURATION: &str = "InvalidProviderConfiguration";
-    /// A git operation succeeded.
-    pub const GIT_OPERATION_SUCCEEDED: &str = "GitOperationSucceeded";
     /// A git operation failed.
     pub const GIT_OPERATION_FAILED: &str = "GitOperationFailed";
     /// A chart was fetched from its repository.
@@ -175,8 +139,6 @@ pub mod reason {
     pub const CHART_PACKAGE_SUCCEEDED: &str = "ChartPackageSucceeded";
     /// An index could not be fetched or read.
     pub const INDEXATION_FAILED: &str = "IndexationFailed";
-    /// A bucket operation succeeded.
-    pub const BUCKET_OPERATION_SUCCEEDED: &str = "BucketOperationSucceeded";
     /// A bucket operation failed.
     pub const BUCKET_OPERATION_FAILED: &str = "BucketOperationFailed";
     /// An OCI artifact could not be pulled.
@@ -205,14 +167,56 @@ pub mod reason {
     pub const SOURCE_IGNORE_ERROR: &str = "SourceIgnoreError";
     /// There is a newer revision.
     pub const NEW_REVISION: &str = "NewRevision";
-    /// There is a newer chart.
-    pub const NEW_CHART: &str = "NewChart";
     /// Nothing is stored.
     pub const NO_ARTIFACT: &str = "NoArtifact";
     /// The stored artifact does not match its digest.
     pub const ARTIFACT_VERIFICATION_FAILED: &str = "ArtifactVerificationFailed";
-    /// Old artifacts were removed.
-    pub const GARBAGE_COLLECTION_SUCCEEDED: &str = "GarbageCollectionSucceeded";
-    /// Old artifacts could not be removed.
-    pub const GARBAGE_COLLECTION_FAILED: &str = "GarbageCollectionFailed";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    /// Names and values of the constants in a text.
+    fn constants(text: &str) -> Vec<(&str, &str)> {
+        text.lines()
+            .filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": &str = \""))
+            .map(|(name, rest)| (name, rest.trim_end_matches("\";")))
+            .collect()
+    }
+
+    fn sources(folder: &Path, found: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if !path.ends_with("api/condition.rs") {
+                found.push_str(&std::fs::read_to_string(&path).unwrap_or_default());
+            }
+        }
+    }
+
+    #[test]
+    fn the_handbook_answers_every_reason_that_can_be_written_and_no_other() {
+        let (_, reasons) = include_str!("condition.rs").split_once("pub mod reason {").unwrap();
+        let (reasons, _) = reasons.split_once("#[cfg(test)]").unwrap();
+        let written: BTreeSet<_> = constants(reasons).into_iter().map(|(_, value)| value).collect();
+        let handbook = include_str!("../../docs/operations.md");
+        let (_, table) = handbook.split_once("## Reasons").expect("the chapter on reasons");
+        let table = table.split("\n## ").next().unwrap_or_default();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let answered: BTreeSet<_> = rows.map(|(reason, _)| reason).collect();
+        assert_eq!(written.difference(&answered).collect::<Vec<_>>(), [&""; 0], "docs/operations.md lacks them");
+        assert_eq!(answered.difference(&written).collect::<Vec<_>>(), [&""; 0], "nothing writes them");
+    }
+
+    #[test]
+    fn every_constant_is_used() {
+        let mut source = String::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut source);
+        let words: BTreeSet<_> = source.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        let unused = constants(include_str!("condition.rs")).into_iter().filter(|(name, _)| !words.contains(name));
+        assert_eq!(unused.map(|(name, _)| name).collect::<Vec<_>>(), [""; 0]);
+    }
 }

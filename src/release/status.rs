@@ -19,10 +19,10 @@ pub const RETRIES_EXCEEDED: &str = "RetriesExceeded";
 /// Reason of `Released` while a made revision is not yet seen healthy.
 pub const PROGRESSING: &str = reason::PROGRESSING;
 /// Reason of `Released` after a stale lock was broken.
-pub const PENDING_RELEASE: &str = "PendingRelease";
+pub const PENDING_RELEASE: &str = reason::PENDING_RELEASE;
 
 /// Reason of `TestSuccess` before the tests were run.
-pub const AWAITING_TESTS: &str = "AwaitingTests";
+pub const AWAITING_TESTS: &str = reason::AWAITING_TESTS;
 
 /// What tests mean for a release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
