@@ -31,6 +31,9 @@ pub enum Command {
     /// Run a program that ends when this process' parent ends.
     #[command(name = crate::process::GUARD_SUBCOMMAND, hide = true)]
     ChildGuard(GuardArgs),
+    /// Connect standard input and output with a host, through a proxy; run by ssh.
+    #[command(name = crate::git::through::SUBCOMMAND, hide = true)]
+    ConnectThrough(ConnectThroughArgs),
     /// Change a rendered stream as a file says; run by helm.
     #[command(name = crate::postrender::SUBCOMMAND, hide = true)]
     PostRender(PostRenderArgs),
@@ -53,6 +56,15 @@ pub struct GuardArgs {
     /// The program and its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     pub command: Vec<OsString>,
+}
+
+/// Arguments of the hidden connection through a proxy.
+#[derive(Debug, Args)]
+pub struct ConnectThroughArgs {
+    /// The host to reach.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
 }
 
 /// Arguments of the hidden post-renderer.

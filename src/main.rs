@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use fairlead::args::{Cli, Command, CrdArgs, GuardArgs, PostRenderArgs, RunArgs};
+use fairlead::args::{Cli, Command, ConnectThroughArgs, CrdArgs, GuardArgs, PostRenderArgs, RunArgs};
+use fairlead::git::through;
 use fairlead::{app, crds, postrender, process, telemetry};
 
 fn main() -> ExitCode {
@@ -12,6 +13,7 @@ fn main() -> ExitCode {
         Command::Crds(args) => print_crds(&args),
         Command::ChildGuard(args) => child_guard(&args),
         Command::PostRender(args) => post_render(&args),
+        Command::ConnectThrough(args) => connect_through(&args),
     }
 }
 
@@ -50,6 +52,17 @@ fn print_crds(args: &CrdArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fairlead: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn connect_through(args: &ConnectThroughArgs) -> ExitCode {
+    let way = through::Way::read(&std::env::var(through::VARIABLE).unwrap_or_default());
+    match way.and_then(|way| through::run(&way, &args.host, args.port)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }

@@ -15,6 +15,8 @@ type Secret = Zeroizing<String>;
 pub enum Kinds {
     /// HTTP proxies.
     Http,
+    /// SOCKS5 proxies.
+    Socks,
     /// HTTP and SOCKS5 proxies.
     HttpAndSocks,
 }
@@ -23,6 +25,7 @@ impl Kinds {
     fn schemes(self) -> &'static [&'static str] {
         match self {
             Self::Http => &["http", "https"],
+            Self::Socks => &["socks5", "socks5h"],
             Self::HttpAndSocks => &["http", "https", "socks5", "socks5h"],
         }
     }
@@ -30,6 +33,7 @@ impl Kinds {
     fn examples(self) -> &'static str {
         match self {
             Self::Http => "http://host:port or https://host:port",
+            Self::Socks => "socks5://host:port",
             Self::HttpAndSocks => "http://host:port, https://host:port or socks5://host:port",
         }
     }

@@ -13,8 +13,8 @@ use k8s_openapi::ByteString;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::argv;
 use super::remote::{Remote, Transport};
+use super::{argv, through};
 
 /// Why a Secret gives no usable credentials.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -244,7 +244,8 @@ impl Session {
             Login::None | Login::Bearer(_) => {}
             Login::Basic { password, .. } => secrets.push(password.clone()),
             Login::Ssh { identity, known_hosts, passphrase } => {
-                plain = ssh_environment(files.path(), identity, known_hosts, passphrase)?;
+                let proxy = remote.proxy().map(crate::proxy::Proxy::url);
+                plain = ssh_environment(files.path(), identity, known_hosts, passphrase, proxy)?;
                 secrets.extend([identity.clone(), passphrase.clone()]);
             }
         }
@@ -253,7 +254,7 @@ impl Session {
             let address = proxy.url();
             secrets.extend(proxy.password());
             secrets.push(address.clone());
-            settings.push(("http.proxy".to_owned(), address));
+            settings.push(("http.proxy".to_owned(), address.clone()));
             // The object's own proxy goes before whatever the operator's environment says.
             plain.extend(["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), Secret::default())));
         }
@@ -319,6 +320,7 @@ fn ssh_environment(
     identity: &str,
     known_hosts: &str,
     passphrase: &str,
+    proxy: Option<Secret>,
 ) -> io::Result<Vec<(String, Secret)>> {
     // OpenSSH refuses a key without a final newline, and Secrets made by hand often lack it.
     let identity = Zeroizing::new(format!("{}\n", identity.trim_end()));
@@ -332,7 +334,13 @@ fn ssh_environment(
         environment.push(("SSH_ASKPASS".to_owned(), Zeroizing::new(script.to_string_lossy().into_owned())));
         environment.push(("SSH_ASKPASS_REQUIRE".to_owned(), Zeroizing::new("force".to_owned())));
     }
-    let command = ssh_command(&key, &hosts, passphrase.is_empty());
+    let mut command = ssh_command(&key, &hosts, passphrase.is_empty());
+    if let Some(proxy) = proxy {
+        let through = format!("{} {} %h %p", quoted(&std::env::current_exe()?), through::SUBCOMMAND);
+        command.push_str(" -o ProxyCommand=");
+        command.push_str(&quoted(Path::new(&through)));
+        environment.push((through::VARIABLE.to_owned(), proxy));
+    }
     environment.push(("GIT_SSH_COMMAND".to_owned(), Zeroizing::new(command)));
     environment.push(("GIT_SSH_VARIANT".to_owned(), Zeroizing::new("ssh".to_owned())));
     Ok(environment)

@@ -13,6 +13,7 @@ pub mod reference;
 pub mod remote;
 pub mod signature;
 pub mod submodule;
+pub mod through;
 
 pub use auth::{AuthError, Credential};
 pub use mirror::{Export, Mirror, Mirrors, Selection};

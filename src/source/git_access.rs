@@ -8,7 +8,7 @@ use super::lifecycle;
 use super::outcome::Failure;
 use crate::api::condition::{self, reason};
 use crate::api::source::v1::{GitProvider, GitRepository, GitRepositorySpec};
-use crate::controller::{Context, conditions};
+use crate::controller::Context;
 use crate::git::github_app::{App, AppError, Tokens, USERNAME};
 use crate::git::remote::{Transport, parse_url};
 use crate::git::{Credential, Remote, RemoteError};
@@ -111,15 +111,12 @@ fn refuse_clouds(spec: &GitRepositorySpec, provider: GitProvider) -> Result<(), 
 
 async fn proxy(context: &Context, object: &GitRepository, transport: Transport) -> Result<Option<Proxy>, Failure> {
     let Some(secret) = &object.spec.proxy_secret_ref else { return Ok(None) };
-    if transport == Transport::Ssh {
-        let message = "spec.proxySecretRef is not acted on for ssh: use an https url, or leave it out";
-        return Err(Failure::terminal(condition::FETCH_FAILED, conditions::NOT_ACTED_ON, message));
-    }
     let namespace = object.namespace().unwrap_or_default();
     let failed = |why: String| unauthenticated(format!("failed to configure proxy options: {why}"));
     let data = lifecycle::secret_data(context, &namespace, &secret.name).await;
     let data = data.map_err(|failure| failed(failure.message))?;
-    Proxy::from_secret(&data, Kinds::HttpAndSocks)
+    let kinds = if transport == Transport::Ssh { Kinds::Socks } else { Kinds::HttpAndSocks };
+    Proxy::from_secret(&data, kinds)
         .map(Some)
         .map_err(|error| failed(format!("secret '{namespace}/{}': {error}", secret.name)))
 }

@@ -77,13 +77,35 @@ async fn a_proxy_stands_between() {
     assert!(proxy.targets().len() > before);
     scene.keeps_secret(&["word-of-the-proxy", "p%40ss", "wrong-for-the-proxy", "hunter2-of-git"]).await;
 
-    let ssh = spec("ssh://git@127.0.0.1:1/x", &json!({"proxySecretRef": {"name": "proxy"}}));
-    scene.apply("GitRepository", "ssh", &ssh);
-    scene.failed::<GitRepository>("ssh", "Stalled", "use an https url").await;
     let gone = spec("http://127.0.0.1:1/x", &json!({"proxySecretRef": {"name": "gone"}}));
     scene.secret("gone", &json!({"address": "http://127.0.0.1:1"}));
     scene.apply("GitRepository", "gone", &gone);
     scene.failed::<GitRepository>("gone", "FetchFailed", "cannot be reached").await;
+}
+
+#[tokio::test]
+async fn a_proxy_stands_before_ssh() {
+    let key = SshKey::generate(KeyKind::Ed25519);
+    let git = GitServer::builder().ssh(&key).start();
+    let (app, revision) = filled(&git);
+    let socks = Proxy::start_socks("me", "p@ss/word-of-the-proxy");
+    let scene = Scene::start("sshproxy").await;
+    scene.secret("key", &json!({"identity": key.private, "known_hosts": git.known_hosts()}));
+    let way = |scheme: &str, password: &str| {
+        let address = format!("{scheme}://{}", socks.address());
+        scene.secret("way", &json!({"address": address, "username": "me", "password": password}));
+    };
+    way("http", "p@ss/word-of-the-proxy");
+    let behind = json!({"secretRef": {"name": "key"}, "proxySecretRef": {"name": "way"}});
+    scene.apply("GitRepository", "app", &spec(&git.ssh_url(&app), &behind));
+    scene.failed::<GitRepository>("app", "FetchFailed", "use socks5://host:port").await;
+    way("socks5", "wrong-for-the-proxy");
+    scene.failed::<GitRepository>("app", "FetchFailed", "the proxy does not let through").await;
+    assert!(socks.targets().is_empty(), "nothing goes past it");
+    way("socks5", "p@ss/word-of-the-proxy");
+    scene.ready_at::<GitRepository>("app", &revision).await;
+    assert!(!socks.targets().is_empty(), "it went through it");
+    scene.keeps_secret(&["word-of-the-proxy", "p%40ss", "wrong-for-the-proxy"]).await;
 }
 
 #[tokio::test]

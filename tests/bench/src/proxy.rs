@@ -2,14 +2,19 @@
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fast_socks5::server::{Socks5ServerProtocol, run_tcp_proxy};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::ports::free_port;
+
+/// How long a SOCKS5 proxy tries to connect.
+const CONNECTING: Duration = Duration::from_secs(5);
 
 /// A running proxy: `CONNECT` tunnels, and plain requests with an absolute URL; stops when dropped.
 #[derive(Debug)]
@@ -32,12 +37,29 @@ impl Proxy {
         Self { port, targets, task }
     }
 
+    /// As [`Proxy::start`], speaking SOCKS5 and asking for the user name and password.
+    ///
+    /// # Panics
+    /// When the port cannot be bound.
+    pub fn start_socks(username: &str, password: &str) -> Self {
+        let port = free_port();
+        let login = (username.to_owned(), password.to_owned());
+        let targets = Arc::new(Mutex::new(Vec::new()));
+        let task = crate::runtime::handle().spawn(serve_socks(port, login, Arc::clone(&targets)));
+        Self { port, targets, task }
+    }
+
+    /// `127.0.0.1:<port>`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// `http://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The request line of every connection that was let through.
+    /// The request line, or with SOCKS5 the target, of every connection that was let through.
     pub fn targets(&self) -> Vec<String> {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -56,6 +78,20 @@ async fn serve(port: u16, wanted: Option<String>, targets: Arc<Mutex<Vec<String>
         tokio::spawn(async move {
             // A client that breaks off has no other way to say so.
             let _ = converse(client, wanted.as_deref(), &targets).await;
+        });
+    }
+}
+
+async fn serve_socks(port: u16, login: (String, String), targets: Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("bind a free port");
+    while let Ok((client, _)) = listener.accept().await {
+        let (login, targets) = (login.clone(), Arc::clone(&targets));
+        tokio::spawn(async move {
+            let fits = |username, password| login == (username, password);
+            let (protocol, _) = Socks5ServerProtocol::accept_password_auth(client, fits).await?;
+            let (protocol, _, target) = protocol.read_command().await?;
+            targets.lock().unwrap_or_else(PoisonError::into_inner).push(target.to_string());
+            run_tcp_proxy(protocol, &target, CONNECTING, true).await
         });
     }
 }
