@@ -9,7 +9,7 @@ use fairlead::{app, crds, postrender, process, telemetry};
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run(&args),
-        Command::Crds(args) => print_crds(&args),
+        Command::Crds(args) => run_crds(&args),
         Command::ChildGuard(args) => child_guard(&args),
         Command::PostRender(args) => post_render(&args),
     }
@@ -37,11 +37,14 @@ fn run(args: &RunArgs) -> ExitCode {
     }
 }
 
-fn print_crds(args: &CrdArgs) -> ExitCode {
+fn run_crds(args: &CrdArgs) -> ExitCode {
+    if args.apply {
+        return apply_crds();
+    }
     let done = match args {
         CrdArgs { write: Some(dir), .. } => crds::write(dir),
         CrdArgs { check: Some(dir), .. } => crds::check(dir),
-        CrdArgs { write: None, check: None } => {
+        CrdArgs { write: None, check: None, .. } => {
             print!("{}", crds::yaml());
             Ok(())
         }
@@ -50,6 +53,21 @@ fn print_crds(args: &CrdArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fairlead: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn apply_crds() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(crds::install::install()).map_err(|error| error.to_string()),
+        Err(error) => Err(format!("cannot start: {error}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("fairlead: {reason}");
             ExitCode::FAILURE
         }
     }
