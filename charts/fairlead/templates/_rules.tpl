@@ -1,9 +1,10 @@
 {{- /* What the operator itself does; what is released is done in the name of service accounts. Each rule is used by the
        tests, and no other is needed there. */ -}}
 {{- define "fairlead.rules" -}}
+{{- $all := and (has "source" .Values.controllers) (has "kustomize" .Values.controllers) (has "helm" .Values.controllers) -}}
 - apiGroups: [source.toolkit.fluxcd.io]
   resources: [gitrepositories, helmrepositories, helmcharts, ocirepositories, buckets, externalartifacts]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- if has "source" .Values.controllers }}
 - apiGroups: [source.toolkit.fluxcd.io]
   resources:
@@ -21,7 +22,7 @@
 {{- end }}
 - apiGroups: [kustomize.toolkit.fluxcd.io]
   resources: [kustomizations]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- if has "kustomize" .Values.controllers }}
 - apiGroups: [kustomize.toolkit.fluxcd.io]
   resources: [kustomizations, kustomizations/status]
@@ -29,7 +30,7 @@
 {{- end }}
 - apiGroups: [helm.toolkit.fluxcd.io]
   resources: [helmreleases]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- if has "helm" .Values.controllers }}
 - apiGroups: [helm.toolkit.fluxcd.io]
   resources: [helmreleases, helmreleases/status]
@@ -42,10 +43,16 @@
 {{- if .Values.receiver.enabled }}
 - apiGroups: [notification.toolkit.fluxcd.io]
   resources: [receivers]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch]
 - apiGroups: [notification.toolkit.fluxcd.io]
   resources: [receivers/status]
   verbs: [patch]
+{{- if not $all }}
+# A Receiver asks the controllers that run elsewhere by an annotation.
+- apiGroups: [source.toolkit.fluxcd.io, kustomize.toolkit.fluxcd.io, helm.toolkit.fluxcd.io]
+  resources: ["*"]
+  verbs: [get, patch]
+{{- end }}
 {{- end }}
 # Credentials, values and helm's records, and whatever changes in them.
 - apiGroups: [""]
@@ -74,6 +81,6 @@
     - kustomizations.kustomize.toolkit.fluxcd.io
     - ocirepositories.source.toolkit.fluxcd.io
     - receivers.notification.toolkit.fluxcd.io
-  verbs: [patch]
+  verbs: [create, patch]
 {{- end }}
 {{- end -}}

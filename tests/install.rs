@@ -1,0 +1,12 @@
+//! The operator as somebody installs it: the chart and the kustomize base on a real control plane, the operator beside it
+//! with exactly the arguments, environment, token and rights that the live Deployment gives it.
+
+#[path = "install/site.rs"]
+mod site;
+
+#[path = "install/chart.rs"]
+mod chart;
+#[path = "install/job.rs"]
+mod job;
+#[path = "install/rights.rs"]
+mod rights;
