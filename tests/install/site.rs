@@ -109,6 +109,7 @@ impl Site {
         let value = |variable: &Value| match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
             Some("metadata.name") => format!("{RELEASE}-0"),
             Some("metadata.namespace") => self.namespace.clone(),
+            Some("status.podIP") => "127.0.0.1".to_owned(),
             Some(other) => panic!("what is {other}?"),
             None => text(&variable["value"]),
         };
