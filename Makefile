@@ -24,6 +24,7 @@ lint: ## formatting, clippy, licences and sources, generated files
 	@tools/build.sh $(TOOLS_BIN) cargo-deny
 	$(TOOLS_BIN)/cargo-deny --workspace check licenses bans sources
 	cargo run --quiet -- crds --check crds
+	cargo run --quiet -- crds --check charts/fairlead/crds
 
 demo: tools ## the story of a commit, in under 90 s (KEEP=1 leaves it running)
 	cargo build --release --bin fairlead

@@ -26,7 +26,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the operator: in a cluster by its service account, outside by KUBECONFIG.
     Run(Box<RunArgs>),
-    /// Print the custom resource definitions, or write or check them in a directory.
+    /// Print the custom resource definitions, write or check them in a directory, or bring a cluster's to this version.
     Crds(CrdArgs),
     /// Run a program that ends when this process' parent ends.
     #[command(name = crate::process::GUARD_SUBCOMMAND, hide = true)]
@@ -48,6 +48,9 @@ pub struct CrdArgs {
     /// Fail when a file in this directory differs from what would be written.
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "crds")]
     pub check: Option<PathBuf>,
+    /// Bring the definitions of the cluster to this version; never deletes one.
+    #[arg(long, conflicts_with_all = ["write", "check"])]
+    pub apply: bool,
 }
 
 /// Arguments of the hidden child guard.
@@ -141,6 +144,9 @@ pub struct RunArgs {
     /// Service account whose token opens another cluster when the `ConfigMap` that describes it names none.
     #[arg(long, env = "FAIRLEAD_DEFAULT_KUBECONFIG_SERVICE_ACCOUNT", value_name = "NAME")]
     pub default_kubeconfig_service_account: Option<String>,
+    /// Helm release that this operator is a part of, which it never uninstalls.
+    #[arg(long, env = "FAIRLEAD_OWN_RELEASE", value_name = "NAMESPACE/NAME")]
+    pub own_release: Option<String>,
     /// Deny references to sources and charts in other namespaces than the object's own.
     #[arg(long, env = "FAIRLEAD_NO_CROSS_NAMESPACE_REFS")]
     pub no_cross_namespace_refs: bool,
@@ -227,6 +233,8 @@ pub struct Config {
     pub controllers: BTreeSet<ControllerGroup>,
     /// Service account that an object acts as when it names none.
     pub default_service_account: Option<String>,
+    /// Helm release that the operator is a part of: namespace and name.
+    pub own_release: Option<(String, String)>,
     /// Sources and charts in other namespaces than an object's own are denied to it.
     pub no_cross_namespace_refs: bool,
     /// Whether a new digest alone makes no release of a chart from a registry.
@@ -262,6 +270,9 @@ pub enum ConfigError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// The own release is no namespace and name.
+    #[error("--own-release {0:?} must be NAMESPACE/NAME")]
+    OwnRelease(String),
     /// The artifact URL is not an http or https one.
     #[error("--artifact-url {url:?} must start with http:// or https://")]
     ArtifactUrl {
@@ -276,6 +287,16 @@ fn given(text: Option<&String>) -> Option<String> {
 }
 
 impl RunArgs {
+    fn own_release(&self) -> Result<Option<(String, String)>, ConfigError> {
+        let Some(given) = given(self.own_release.as_ref()) else { return Ok(None) };
+        match given.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Some((namespace.to_owned(), name.to_owned())))
+            }
+            _ => Err(ConfigError::OwnRelease(given)),
+        }
+    }
+
     /// Checks the flags and fills in what follows from others.
     pub fn config(&self) -> Result<Config, ConfigError> {
         let data_dir = std::path::absolute(&self.data_dir)
@@ -301,6 +322,7 @@ impl RunArgs {
             watch_namespace: self.watch_namespace.clone(),
             controllers: self.controllers.iter().copied().collect(),
             default_service_account: given(self.default_service_account.as_ref()),
+            own_release: self.own_release()?,
             no_cross_namespace_refs: self.no_cross_namespace_refs,
             disable_chart_digest_tracking: self.disable_chart_digest_tracking,
             build: self.build.clone(),
@@ -339,6 +361,16 @@ mod tests {
         assert_eq!(config(&["--default-service-account="]).unwrap().default_service_account, None);
         let named = config(&["--default-service-account=tenant"]).unwrap();
         assert_eq!(named.default_service_account.as_deref(), Some("tenant"));
+    }
+
+    #[test]
+    fn the_own_release_is_a_namespace_and_a_name() {
+        let own = |given: &str| config(&[&format!("--own-release={given}")]).map(|config| config.own_release);
+        assert_eq!(own("a/b"), Ok(Some(("a".to_owned(), "b".to_owned()))));
+        assert_eq!(own(""), Ok(None));
+        for wrong in ["b", "/b", "a/", "a/b/c"] {
+            assert!(own(wrong).is_err_and(|error| error.contains("--own-release")), "{wrong}");
+        }
     }
 
     #[test]

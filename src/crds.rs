@@ -15,6 +15,7 @@ use kube::CustomResourceExt;
 
 use crate::api::{helm, kustomize, notification, source};
 
+pub mod install;
 mod older;
 
 /// Why the definitions on disk cannot be used.

@@ -10,7 +10,7 @@ use fairlead::{app, crds, postrender, process, telemetry};
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run(&args),
-        Command::Crds(args) => print_crds(&args),
+        Command::Crds(args) => run_crds(&args),
         Command::ChildGuard(args) => child_guard(&args),
         Command::PostRender(args) => post_render(&args),
         Command::ConnectThrough(args) => connect_through(&args),
@@ -39,11 +39,14 @@ fn run(args: &RunArgs) -> ExitCode {
     }
 }
 
-fn print_crds(args: &CrdArgs) -> ExitCode {
+fn run_crds(args: &CrdArgs) -> ExitCode {
+    if args.apply {
+        return apply_crds();
+    }
     let done = match args {
         CrdArgs { write: Some(dir), .. } => crds::write(dir),
         CrdArgs { check: Some(dir), .. } => crds::check(dir),
-        CrdArgs { write: None, check: None } => {
+        CrdArgs { write: None, check: None, .. } => {
             print!("{}", crds::yaml());
             Ok(())
         }
@@ -63,6 +66,21 @@ fn connect_through(args: &ConnectThroughArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn apply_crds() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(crds::install::install()).map_err(|error| error.to_string()),
+        Err(error) => Err(format!("cannot start: {error}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("fairlead: {reason}");
             ExitCode::FAILURE
         }
     }

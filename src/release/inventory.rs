@@ -23,6 +23,13 @@ pub struct ReleasedObject {
     pub vanishes: bool,
 }
 
+impl ReleasedObject {
+    /// Whether it is of one of the kinds that the operator itself looks after.
+    pub fn is_ours(&self) -> bool {
+        self.api_version.split_once('/').is_some_and(|(group, _)| group.ends_with(".toolkit.fluxcd.io"))
+    }
+}
+
 /// The objects of a manifest, in its order. Documents without an object (comments, nulls) are
 /// passed over: helm applied the manifest, so none is broken.
 pub fn objects(manifest: &str) -> Vec<ReleasedObject> {

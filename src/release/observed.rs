@@ -97,6 +97,13 @@ pub struct Target {
     pub name: String,
 }
 
+impl Target {
+    /// Whether this is the release of that namespace and name in the operator's own cluster.
+    pub fn is(&self, (namespace, name): &(String, String)) -> bool {
+        self.cluster.is_empty() && self.namespace == *namespace && self.name == *name
+    }
+}
+
 /// One revision in helm's storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {

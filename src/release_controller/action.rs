@@ -268,10 +268,20 @@ impl Pass<'_> {
         }
     }
 
+    /// Whether the operator itself is a part of the release.
+    pub fn is_own(&self, target: &Target) -> bool {
+        self.controller.context.config.own_release.as_ref().is_some_and(|own| target.is(own))
+    }
+
     /// Runs `helm uninstall`; a release that is gone is what was wanted. Waiting for its objects
     /// is left to [`Pass::leaving`].
     pub async fn uninstall(&mut self, target: &Target) -> Result<Outcome, Fault> {
         let shown = format!("{}/{}", target.namespace, target.name);
+        if self.is_own(target) {
+            return Ok(Outcome::Failed(format!(
+                "Release {shown} contains the operator itself, which does not uninstall itself"
+            )));
+        }
         let Some(newest) = self.cluster.tools.storage.newest(target).await?.into_iter().next() else {
             return Ok(Outcome::Done(format!("Release {shown} was not found, assuming it is uninstalled")));
         };

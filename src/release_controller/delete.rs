@@ -62,7 +62,14 @@ impl Pass<'_> {
             if reachable && let Some(end) = self.leaving(target).await? {
                 return Ok(Some(end));
             }
-            if reachable && !self.is_uninstalled(target).await? {
+            if reachable && self.is_own(target) {
+                let left = format!(
+                    "Release {}/{} contains the operator itself and is left as it is; `helm uninstall` removes it",
+                    target.namespace, target.name
+                );
+                let reporter = &self.controller.context.reporter;
+                reporter.warning(self.object.as_ref(), reason::UNINSTALL_FAILED, &left, &[]);
+            } else if reachable && !self.is_uninstalled(target).await? {
                 match self.uninstall(target).await? {
                     Outcome::Failed(message) => return Ok(Some(self.stays(&message))),
                     Outcome::Done(message) => {

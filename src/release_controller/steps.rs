@@ -1,5 +1,6 @@
 //! Observe, decide, act: until there is nothing to do now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -222,6 +223,12 @@ impl Pass<'_> {
                 Some(stored) => verifier.learn(target, version, stored.manifest()),
                 None => return Ok(Next::Changed),
             },
+        };
+        // Whatever is wrong in the folder that it follows must not set the operator itself back.
+        let objects = if self.is_own(target) {
+            Arc::new(objects.iter().filter(|object| !object.is_ours()).cloned().collect())
+        } else {
+            objects
         };
         let (since, deadline) = match determine(facts) {
             State::Waiting { since, deadline, .. } => (since, deadline),

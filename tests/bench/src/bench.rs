@@ -12,6 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::OnceCell;
 
+use crate::control_plane::audit::{self, Request};
 use crate::control_plane::{ControlPlane, User};
 use crate::daemon::Scratch;
 use crate::tools::{self, tool, workspace};
@@ -39,9 +40,29 @@ impl TestBench {
     /// # Panics
     /// When a tool is missing or does not start.
     pub async fn start() -> Self {
+        Self::start_with(false).await
+    }
+
+    /// As [`TestBench::start`], with an API server that writes down what service accounts ask for.
+    ///
+    /// # Panics
+    /// As [`TestBench::start`].
+    pub async fn start_audited() -> Self {
+        Self::start_with(true).await
+    }
+
+    /// What service accounts have asked the API server of [`TestBench::start_audited`] for until now.
+    ///
+    /// # Panics
+    /// When it was started otherwise.
+    pub fn requests(&self) -> Vec<Request> {
+        audit::read(&self.plane.audit_log())
+    }
+
+    async fn start_with(audit: bool) -> Self {
         crate::runtime::install_crypto();
         let scratch = Scratch::new("bench");
-        let plane = ControlPlane::start(scratch.path()).await;
+        let plane = ControlPlane::start(scratch.path(), audit).await;
         let bench = Self { plane, namespaces: AtomicU32::new(0), crds: OnceCell::new(), scratch };
         bench.create_node().await;
         bench
@@ -74,6 +95,22 @@ impl TestBench {
     /// A user's kubeconfig file.
     pub fn kubeconfig_as(&self, user: User) -> PathBuf {
         self.plane.kubeconfig(user)
+    }
+
+    /// A kubeconfig file for a service account, with a token of an hour as a pod has it.
+    ///
+    /// # Panics
+    /// When there is no such account.
+    pub fn kubeconfig_of_account(&self, namespace: &str, account: &str) -> PathBuf {
+        self.plane.kubeconfig_with_token(&format!("{namespace}-{account}"), &self.token_of_account(namespace, account))
+    }
+
+    /// A token of an hour for a service account.
+    ///
+    /// # Panics
+    /// When there is no such account.
+    pub fn token_of_account(&self, namespace: &str, account: &str) -> String {
+        self.kubectl(&["create", "token", account, "--namespace", namespace, "--duration=1h"]).trim().to_owned()
     }
 
     /// The API server's address.

@@ -8,6 +8,7 @@ use crate::pki::{self, Authority};
 use crate::ports::free_port;
 use crate::tools::tool;
 
+pub mod audit;
 mod kubeconfig;
 mod stages;
 
@@ -64,17 +65,17 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts everything below `folder` and waits until the API server is ready.
+    /// Starts everything below `folder` and waits until the API server is ready, which keeps an [`audit`] log if it is to.
     ///
     /// # Panics
     /// When a process ends or the API server is not ready after 60 s, with the end of its log.
-    pub async fn start(folder: &Path) -> Self {
+    pub async fn start(folder: &Path, audit: bool) -> Self {
         let api_port = free_port();
         let mut plane =
             Self { folder: folder.to_owned(), server: format!("https://127.0.0.1:{api_port}"), daemons: Vec::new() };
         plane.write_files();
         let etcd = plane.start_etcd();
-        plane.start_api_server(api_port, &etcd);
+        plane.start_api_server(api_port, &etcd, audit);
         plane.wait_until_ready().await;
         plane.start_controllers();
         plane
@@ -88,6 +89,22 @@ impl ControlPlane {
     /// The kubeconfig file for a user.
     pub fn kubeconfig(&self, user: User) -> PathBuf {
         self.folder.join(format!("{}.kubeconfig", user.name()))
+    }
+
+    /// The kubeconfig file for whoever has this token, which is written anew.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn kubeconfig_with_token(&self, name: &str, token: &str) -> PathBuf {
+        let authority = std::fs::read_to_string(self.folder.join("ca.crt")).expect("read ca.crt");
+        let path = self.folder.join(format!("{name}.kubeconfig"));
+        std::fs::write(&path, kubeconfig::render(&self.server, &authority, name, token)).expect("write a kubeconfig");
+        path
+    }
+
+    /// The API server's audit log, if it keeps one.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
     }
 
     /// The ids of all processes.
@@ -150,8 +167,8 @@ impl ControlPlane {
         client
     }
 
-    fn start_api_server(&mut self, port: u16, etcd: &str) {
-        let args = [
+    fn start_api_server(&mut self, port: u16, etcd: &str, audit: bool) {
+        let mut args = vec![
             format!("--etcd-servers={etcd}"),
             "--bind-address=127.0.0.1".to_owned(),
             format!("--secure-port={port}"),
@@ -170,6 +187,11 @@ impl ControlPlane {
             "--disable-admission-plugins=TaintNodesByCondition".to_owned(),
             "--profiling=false".to_owned(),
         ];
+        if audit {
+            self.write("audit-policy.yaml", audit::POLICY);
+            args.push(format!("--audit-policy-file={}", self.file("audit-policy.yaml")));
+            args.push(format!("--audit-log-path={}", self.audit_log().display()));
+        }
         self.spawn("kube-apiserver", &args);
     }
 

@@ -81,6 +81,9 @@
 //!
 //! `bench.fairlead.dev/ready-after: 3s` delays readiness, `bench.fairlead.dev/complete-after: 3s` completion.
 //!
+//! `TestBench::start_audited` writes down what service accounts ask the API server for (`bench.requests()`), and
+//! `bench.kubeconfig_of_account` speaks as one.
+//!
 //! No process survives the test process, however that ends. A failed test's logs are kept in `target/bench-failures/`.
 
 pub mod bench;
@@ -108,6 +111,7 @@ pub mod wait;
 pub use bench::{Helm, TestBench, shared};
 pub use chart_server::{ChartServer, chart_files, fixture_chart, package};
 pub use control_plane::User;
+pub use control_plane::audit::Request;
 pub use cosign::CosignKey;
 pub use git_server::{GitServer, KeyKind, Repository, SshKey};
 pub use http_server::Behaviour;

@@ -40,6 +40,13 @@ impl OperatorBuilder {
         self
     }
 
+    /// Speaks by this kubeconfig file.
+    #[must_use]
+    pub fn kubeconfig(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.kubeconfig);
+        self
+    }
+
     /// Uses the pinned helm of this major version (4 by default).
     #[must_use]
     pub fn helm(self, helm: Helm) -> Self {
@@ -97,19 +104,24 @@ impl OperatorBuilder {
 
     fn daemon(&self, scratch: &Scratch, listen: &str) -> Daemon {
         let data = scratch.path().join("data");
-        let mut args: Vec<OsString> = ["run", "--log-format", "json", "--listen", listen].map(OsString::from).into();
-        for (flag, path) in [
-            ("--data-dir", data.as_path()),
-            ("--helm", &self.helm),
-            ("--git", &git()),
-            ("--kustomize", &tool("kustomize")),
-            ("--sops", &tool("sops")),
-            ("--cosign", &tool("cosign")),
-        ] {
-            args.extend([flag.into(), path.into()]);
-        }
+        let mut args: Vec<OsString> = vec!["run".into()];
         args.extend(self.args.iter().cloned());
-        let mut env = vec![("KUBECONFIG".to_owned(), self.kubeconfig.display().to_string())];
+        // As variables, so that a test can give every flag.
+        let mut env = vec![
+            ("FAIRLEAD_LOG_FORMAT".to_owned(), "json".to_owned()),
+            ("FAIRLEAD_LISTEN".to_owned(), listen.to_owned()),
+        ];
+        for (name, path) in [
+            ("KUBECONFIG", self.kubeconfig.as_path()),
+            ("FAIRLEAD_DATA_DIR", &data),
+            ("FAIRLEAD_HELM", &self.helm),
+            ("FAIRLEAD_GIT", &git()),
+            ("FAIRLEAD_KUSTOMIZE", &tool("kustomize")),
+            ("FAIRLEAD_SOPS", &tool("sops")),
+            ("FAIRLEAD_COSIGN", &tool("cosign")),
+        ] {
+            env.push((name.to_owned(), path.display().to_string()));
+        }
         env.extend(self.env.iter().cloned());
         Daemon::start("fairlead", &self.binary, args, &env, &scratch.path().join("operator.log"))
     }

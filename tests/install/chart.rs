@@ -1,0 +1,135 @@
+//! What the chart renders, before anything of it runs.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+
+use fairlead_testbench::tools::{run, try_run};
+use fairlead_testbench::{Helm, TestBench};
+
+use crate::site::{Site, bench, chart};
+
+/// Values that switch everything on.
+const EVERYTHING: &[&str] = &[
+    "environment.url=https://git.example/releases",
+    "environment.secretRef=login",
+    "defaultServiceAccount=deployer",
+    "defaultKubeconfigServiceAccount=visitor",
+    "watchNamespace=team-a",
+    "noCrossNamespaceRefs=true",
+    "strictSubstitutions=true",
+    "allowRemoteBases=true",
+    "disableChartDigestTracking=true",
+    "insecureKubeconfigTLS=true",
+    "receiver.enabled=true",
+    "receiver.ingress.enabled=true",
+    "receiver.ingress.host=hooks.example",
+    "receiver.ingress.tlsSecret=hooks",
+    "receiver.ingress.className=nginx",
+    "persistence.enabled=true",
+    "persistence.storageClass=fast",
+    "extraArgs[0]=--git=/usr/bin/git",
+    "extraEnv[0].name=HTTPS_PROXY",
+    "extraEnv[0].value=http://proxy.example",
+    "priorityClassName=system-cluster-critical",
+    "imagePullSecrets[0].name=registry",
+    "podAnnotations.a=b",
+    "podLabels.a=b",
+    "nodeSelector.disk=fast",
+];
+
+/// Flags that the image settles, or that the chart sets as a variable.
+const NOT_AN_ARGUMENT: [&str; 10] = [
+    "--data-dir",
+    "--listen",
+    "--helm",
+    "--git",
+    "--kustomize",
+    "--sops",
+    "--cosign",
+    "--own-release",
+    "--help",
+    "--version",
+];
+
+fn template(bench: &TestBench, helm: Helm, values: &[&str]) -> Result<String, String> {
+    let mut command = bench.command(helm.name());
+    command.args(["template", "fairlead"]).arg(chart()).args(["--namespace", "fairlead-system"]);
+    for value in values {
+        command.args(["--set", value]);
+    }
+    try_run(&mut command)
+}
+
+#[tokio::test]
+async fn the_api_server_takes_all_that_is_rendered() {
+    let site = Site::new("render").await;
+    let cluster_wide: Vec<&str> =
+        EVERYTHING.iter().copied().filter(|value| !value.starts_with("watchNamespace")).collect();
+    let own = format!("watchNamespace={}", site.namespace);
+    let elected = ["persistence.enabled=false", "leaderElection.enabled=true", "replicas=2"];
+    site.bench.create_namespace("fairlead-system").await;
+    for helm in Helm::BOTH {
+        site.bench.helm(helm, &["lint", "--strict", &chart().display().to_string()]);
+        let crds = site.bench.helm(helm, &["show", "crds", &chart().display().to_string()]);
+        site.bench.apply(&crds);
+        site.bench.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]);
+        for values in [vec![], cluster_wide.clone(), [&cluster_wide[..], &[&own], &elected].concat()] {
+            let rendered = template(site.bench, helm, &values).expect("renders");
+            let mut child = site
+                .bench
+                .command("kubectl")
+                .args(["apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("starts");
+            std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), rendered.as_bytes()).expect("writes");
+            let output = child.wait_with_output().expect("ends");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success() && !said.contains("Warning"), "{said}\n{rendered}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nonsense_is_refused_with_a_reason() {
+    let bench = bench().await;
+    for helm in Helm::BOTH {
+        for (values, words) in [
+            (&["replica=2"][..], "'replica' not allowed"),
+            (&["environment.uri=https://x"], "'uri' not allowed"),
+            (&["environment.url=git@host:x"], "/environment/url"),
+            (&["environment.interval=often"], "/environment/interval"),
+            (&["concurrent=many"], "/concurrent"),
+            (&["watchNamespace=A_B"], "/watchNamespace"),
+            (&["controllers[0]=helmet"], "/controllers/0"),
+            (&["image.digest=latest"], "/image/digest"),
+            (&["replicas=2"], "set leaderElection.enabled"),
+            (&["replicas=2", "leaderElection.enabled=true", "persistence.enabled=true"], "persistence"),
+            (&["serviceAccount.create=false"], "serviceAccount.name is needed"),
+            (&["receiver.enabled=true", "receiver.ingress.enabled=true"], "receiver.ingress.host is needed"),
+        ] {
+            let said = template(bench, helm, values).expect_err("is refused");
+            assert!(said.contains(words), "{values:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_flag_has_a_value() {
+    let bench = bench().await;
+    let help = run(Command::new(env!("CARGO_BIN_EXE_fairlead")).args(["run", "--help"]));
+    let flags: BTreeSet<&str> = help
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("--").map(|_| line.trim_start()))
+        .chain(help.lines().filter_map(|line| line.trim_start().split_once(", ").map(|(_, long)| long)))
+        .filter_map(|line| line.split([' ', '=']).next())
+        .filter(|flag| flag.starts_with("--"))
+        .collect();
+    assert!(flags.len() > 15, "{help}");
+    let rendered = template(bench, Helm::V4, EVERYTHING).expect("renders");
+    for flag in flags.difference(&BTreeSet::from(NOT_AN_ARGUMENT)) {
+        assert!(rendered.contains(&format!("- {flag}")), "the chart never sets {flag}");
+    }
+}
