@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use json_patch::jsonptr::PointerBuf;
@@ -39,6 +40,21 @@ pub struct Caches {
 }
 
 impl Caches {
+    /// The kinds whose objects are not all known yet.
+    pub fn cold(&self) -> Vec<&'static str> {
+        let known = [
+            ("HelmRelease", self.helm_releases.is_ready()),
+            ("Kustomization", self.kustomizations.is_ready()),
+            ("GitRepository", self.git_repositories.is_ready()),
+            ("HelmRepository", self.helm_repositories.is_ready()),
+            ("HelmChart", self.helm_charts.is_ready()),
+            ("OCIRepository", self.oci_repositories.is_ready()),
+            ("Bucket", self.buckets.is_ready()),
+            ("ExternalArtifact", self.external_artifacts.is_ready()),
+        ];
+        known.into_iter().filter(|(_, ready)| !ready).map(|(kind, _)| kind).collect()
+    }
+
     /// Waits until every object of every kind is known.
     pub async fn ready(&self) {
         let Self {
@@ -86,12 +102,21 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Cancelled when the operator is asked to end: take no new work.
     pub shutdown: CancellationToken,
+    /// Whether no other operator acts, nor does an earlier process of this one: what looks as if it
+    /// were under way is not.
+    pub alone: Arc<AtomicBool>,
     recent: Arc<Recent>,
 }
 
 impl Context {
     /// A context with empty caches.
-    pub fn new(client: Client, config: Arc<Config>, reporter: Reporter, shutdown: CancellationToken) -> Self {
+    pub fn new(
+        client: Client,
+        config: Arc<Config>,
+        reporter: Reporter,
+        metrics: Arc<Metrics>,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             client,
             config,
@@ -99,8 +124,9 @@ impl Context {
             references: References::default(),
             wakes: Wakes::default(),
             reporter,
-            metrics: Arc::default(),
+            metrics,
             shutdown,
+            alone: Arc::default(),
             recent: Arc::default(),
         }
     }

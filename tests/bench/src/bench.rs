@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 
 use crate::control_plane::{ControlPlane, User};
 use crate::daemon::Scratch;
+use crate::fault_proxy::FaultProxy;
 use crate::tools::{self, tool, workspace};
 use crate::wait::wait_for;
 
@@ -74,6 +75,19 @@ impl TestBench {
     /// A user's kubeconfig file.
     pub fn kubeconfig_as(&self, user: User) -> PathBuf {
         self.plane.kubeconfig(user)
+    }
+
+    /// The administrator's kubeconfig file, with another way to the API server.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn kubeconfig_via(&self, line: &FaultProxy) -> PathBuf {
+        let direct = std::fs::read_to_string(self.kubeconfig()).expect("read a kubeconfig");
+        let address = line.address();
+        let file = self.folder().join(format!("{}.kubeconfig", address.replace(':', "-")));
+        std::fs::write(&file, direct.replace(self.server(), &format!("https://{address}")))
+            .expect("write a kubeconfig");
+        file
     }
 
     /// The API server's address.

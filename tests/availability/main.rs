@@ -1,0 +1,9 @@
+//! Several operators, how one begins and how one ends, on a real control plane.
+
+mod hand_over;
+mod scene;
+mod standby;
+mod storm;
+#[path = "../release/world.rs"]
+#[allow(dead_code, reason = "these tests need less of it")]
+mod world;
