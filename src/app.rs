@@ -3,6 +3,8 @@
 
 mod data_dir;
 mod leadership;
+mod preflight;
+mod watchdog;
 
 use std::fs::File;
 use std::io;
@@ -21,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{Config, ControllerGroup};
 use crate::controller::cache::CacheError;
+use crate::controller::pulse::Pulses;
 use crate::controller::{Cache, Context, Watched};
 use crate::forward::{Desk, Forwarder, to_the_leader};
 use crate::helm::ReleaseCache;
@@ -46,9 +49,6 @@ const START: &str = "start";
 
 /// How often the caches are looked at that readiness waits for.
 const WARMING: Duration = Duration::from_millis(100);
-
-/// Pause between attempts to reach the API server at start.
-const API_SERVER_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -210,34 +210,37 @@ impl Running {
 }
 
 async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
-    let (readiness, metrics, shelf, desks) =
-        (Readiness::default(), Arc::<Metrics>::default(), Shelf::default(), Desks::default());
+    let front = Front::default();
+    let Front { readiness, desks, .. } = &front;
     readiness.lacks(START, "it is on its way");
-    serve(&config, &readiness, &metrics, &shelf, &desks, &mut running.pillars).await?;
-    running.data_dir = Some(data_dir::take(&config.data_dir)?);
-    let client = running.meanwhile(connect()).await??;
+    front.serve(&config, &mut running.pillars).await?;
+    let data_dir = running.meanwhile(preflight::take_data_dir(&config, readiness)).await??;
+    running.data_dir = Some(data_dir);
+    let client = connect().await?;
+    running.meanwhile(preflight::passed(&config, &client, readiness)).await?;
     let (reporter, recorder) = recorder::channel_for(client.clone(), CONTROLLER_NAME);
-    let context = Context::new(client, Arc::new(config), reporter, metrics, running.shutdown.clone());
+    let (metrics, pulses) = (Arc::clone(&front.metrics), front.pulses.clone());
+    let context = Context::new(client, Arc::new(config), reporter, metrics, pulses, running.shutdown.clone());
     running.pillars.spawn(async move {
         recorder.run().await;
         Ok("the event recorder")
     });
     let unusable = |source| AppError::DataDir { dir: context.config.data_dir.clone(), source };
     let store = source::open_store(&context).map_err(unusable)?;
-    shelf.get_or_init(|| Arc::clone(&store));
+    front.shelf.get_or_init(|| Arc::clone(&store));
     watch_everything(&context, &mut running.pillars);
     let releases = watch_releases(&context, &mut running.pillars);
-    let receivers = start_receiver(&context, &desks, &mut running.pillars).await?;
+    let receivers = start_receiver(&context, desks, &mut running.pillars).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = %context.config.listen,
         data_dir = %context.config.data_dir.display(),
         "fairlead runs"
     );
-    running.meanwhile(warm(&context, &readiness)).await?;
+    running.meanwhile(warm(&context, readiness)).await?;
     tracing::info!("every watch is up");
     readiness.has(START);
-    lead(&context, &readiness, &desks, running).await?;
+    lead(&context, readiness, desks, running).await?;
     readiness.lacks(START, "the receivers are not known yet");
     desks.open();
     start_controllers(&context, &store, releases.as_ref(), running).map_err(unusable)?;
@@ -251,25 +254,39 @@ async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Serves health, metrics and artifacts.
-async fn serve(
-    config: &Config,
-    readiness: &Readiness,
-    metrics: &Arc<Metrics>,
-    shelf: &Shelf,
-    desks: &Desks,
-    pillars: &mut JoinSet<Result<&'static str, AppError>>,
-) -> Result<(), AppError> {
-    let listener =
-        TcpListener::bind(config.listen).await.map_err(|source| AppError::Listen { address: config.listen, source })?;
-    let artifacts = source::serve::router(Arc::clone(shelf));
-    let artifacts = artifacts.route_layer(from_fn_with_state(forwarder(&desks.artifacts)?, to_the_leader));
-    let routes = http::router(Arc::clone(metrics), readiness.clone()).merge(artifacts);
-    pillars.spawn(async move {
-        axum::serve(listener, routes).await.map_err(|_| AppError::Ended("the HTTP server"))?;
-        Ok("the HTTP server")
-    });
-    Ok(())
+/// What is served from the first moment on.
+#[derive(Default)]
+struct Front {
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    pulses: Pulses,
+    shelf: Shelf,
+    desks: Desks,
+}
+
+impl Front {
+    /// Serves health, metrics and artifacts.
+    async fn serve(
+        &self,
+        config: &Config,
+        pillars: &mut JoinSet<Result<&'static str, AppError>>,
+    ) -> Result<(), AppError> {
+        let failed = |source| AppError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let forwarding = from_fn_with_state(forwarder(&self.desks.artifacts)?, to_the_leader);
+        let artifacts = source::serve::router(Arc::clone(&self.shelf)).route_layer(forwarding);
+        let own = http::router(Arc::clone(&self.metrics), self.pulses.clone(), self.readiness.clone());
+        pillars.spawn(async move {
+            axum::serve(listener, own.merge(artifacts)).await.map_err(|_| AppError::Ended("the HTTP server"))?;
+            Ok("the HTTP server")
+        });
+        let watchdog = watchdog::run(self.pulses.clone());
+        pillars.spawn(async move {
+            watchdog.await;
+            Ok("the watchdog")
+        });
+        Ok(())
+    }
 }
 
 fn forwarder(desk: &watch::Sender<Desk>) -> Result<Forwarder, AppError> {
@@ -336,24 +353,11 @@ async fn client() -> Result<Client, AppError> {
     Client::try_from(client_config().await?).map_err(AppError::Client)
 }
 
-/// Connects, and waits for an API server that is not there yet.
+/// Connects; whether somebody answers is looked at next.
 async fn connect() -> Result<Client, AppError> {
     let config = client_config().await?;
-    let url = config.cluster_url.clone();
-    let client = Client::try_from(config).map_err(AppError::Client)?;
-    let mut told = false;
-    loop {
-        match client.apiserver_version().await {
-            Ok(version) => {
-                tracing::info!(%url, version = version.git_version, "connected to the API server");
-                return Ok(client);
-            }
-            Err(error) if !told => tracing::warn!(%url, %error, "the API server does not answer, trying again"),
-            Err(_) => {}
-        }
-        told = true;
-        tokio::time::sleep(API_SERVER_PAUSE).await;
-    }
+    tracing::info!(url = %config.cluster_url, "talks to this API server");
+    Client::try_from(config).map_err(AppError::Client)
 }
 
 fn start_controllers(

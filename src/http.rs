@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
+use crate::controller::pulse::Pulses;
 use crate::metrics::Metrics;
 
 /// What the operator still lacks to be ready, by the part that lacks it. Cheap to clone.
@@ -52,9 +53,23 @@ impl Readiness {
     }
 }
 
-/// `/healthz` answers while the process lives, `/readyz` says 200 once nothing is lacking and 503
+/// Whether everything turns, or which part does not.
+fn health(pulses: &Pulses) -> (StatusCode, String) {
+    let stuck = pulses.stuck();
+    if stuck.is_empty() {
+        return (StatusCode::OK, "ok\n".to_owned());
+    }
+    let lines = stuck.iter().map(|(part, silence)| format!("{part}: stuck for {} s\n", silence.as_secs()));
+    (StatusCode::SERVICE_UNAVAILABLE, lines.collect())
+}
+
+/// `/healthz` says 200 while every part turns and else 503 with those that do not, `/readyz` says 200 once nothing is lacking and 503
 /// with what is lacking before, `/metrics` is in the `OpenMetrics` text format.
-pub fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
+pub fn router(metrics: Arc<Metrics>, pulses: Pulses, readiness: Readiness) -> Router {
+    let healthy = move || {
+        let answer = health(&pulses);
+        async move { answer }
+    };
     let ready = move || {
         let answer = readiness.answer();
         async move { answer }
@@ -66,10 +81,7 @@ pub fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
     };
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+    Router::new().route("/healthz", get(healthy)).route("/readyz", get(ready)).route("/metrics", get(metrics))
 }
 
 #[cfg(test)]

@@ -47,8 +47,8 @@ pub fn identity(dir: &Path) -> Result<String, AppError> {
 fn make_private_dir(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    // Found out now, not in the middle of the first release.
-    tempfile::tempfile_in(dir).map(drop)
+    // Found out now, not in the middle of the first release. A full disk may still hold empty files.
+    tempfile::tempfile_in(dir)?.write_all(&vec![0; 64 * 1024])
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::pulse::Pulses;
 use super::references::References;
 use super::{Cache, Wakes, Watched};
 use crate::api::FINALIZER;
@@ -100,6 +101,8 @@ pub struct Context {
     pub reporter: Reporter,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Signs of life.
+    pub pulses: Pulses,
     /// Cancelled when the operator is asked to end: take no new work.
     pub shutdown: CancellationToken,
     /// Whether no other operator acts, nor does an earlier process of this one: what looks as if it
@@ -115,6 +118,7 @@ impl Context {
         config: Arc<Config>,
         reporter: Reporter,
         metrics: Arc<Metrics>,
+        pulses: Pulses,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
@@ -125,6 +129,7 @@ impl Context {
             wakes: Wakes::default(),
             reporter,
             metrics,
+            pulses,
             shutdown,
             alone: Arc::default(),
             recent: Arc::default(),

@@ -7,7 +7,7 @@ use fairlead_testbench::{Operator, OperatorBuilder, fixture_chart, wait_for};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 /// How long the lease of a holder that is gone keeps the others waiting, with some time for a busy machine.
 pub const TAKE_OVER: Duration = Duration::from_secs(25);
@@ -94,6 +94,16 @@ pub async fn ends(operator: &mut Operator, patience: Duration) -> i32 {
         operator.lock().expect("one waits").ended().ok_or_else(|| "it runs".to_owned())
     })
     .await
+}
+
+/// Waits for an answer of `/readyz` that contains all of these words.
+pub async fn ready_says(operator: &Operator, status: u16, words: &[&str]) {
+    wait_for(&format!("/readyz to answer {status} with {words:?}"), PATIENCE, || async {
+        let (found, text) = operator.try_get("/readyz").await?;
+        let told = found == status && words.iter().all(|words| text.contains(words));
+        if told { Ok(()) } else { Err(format!("{found} {text}")) }
+    })
+    .await;
 }
 
 pub const LEADS: &str = "leads: this operator works from now on";

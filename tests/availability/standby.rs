@@ -2,20 +2,11 @@
 
 use std::time::Duration;
 
-use fairlead_testbench::{Operator, wait_for};
+use fairlead_testbench::wait_for;
 use serde_json::{Value, json};
 
-use crate::scene::{LEADS, Scene, TAKE_OVER, says};
+use crate::scene::{LEADS, Scene, TAKE_OVER, ready_says, says};
 use crate::world::PATIENCE;
-
-async fn ready_says(operator: &Operator, status: u16, words: &[&str]) {
-    wait_for(&format!("/readyz to answer {status} with {words:?}"), PATIENCE, || async {
-        let (found, text) = operator.try_get("/readyz").await?;
-        let told = found == status && words.iter().all(|words| text.contains(words));
-        if told { Ok(()) } else { Err(format!("{found} {text}")) }
-    })
-    .await;
-}
 
 fn identity(lease: &Value) -> String {
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()

@@ -66,7 +66,7 @@ impl OperatorBuilder {
         self.args(["--watch-namespace", namespace])
     }
 
-    /// Adds flags.
+    /// Adds flags; one of those that every operator gets takes its place.
     #[must_use]
     pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
@@ -113,7 +113,9 @@ impl OperatorBuilder {
             ("--sops", &tool("sops")),
             ("--cosign", &tool("cosign")),
         ] {
-            args.extend([flag.into(), path.into()]);
+            if !self.args.iter().any(|given| given == flag) {
+                args.extend([flag.into(), path.into()]);
+            }
         }
         args.extend(self.args.iter().cloned());
         let mut env = vec![("KUBECONFIG".to_owned(), self.kubeconfig.display().to_string())];
