@@ -10,7 +10,6 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::middleware::from_fn_with_state;
@@ -245,7 +244,7 @@ async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
     desks.open();
     start_controllers(&context, &store, releases.as_ref(), running).map_err(unusable)?;
     if let Some(receivers) = receivers {
-        let opening = receivers.opening();
+        let opening = receivers.opening(&context);
         receivers.start(&context, &mut running.controllers);
         running.meanwhile(opening.ready()).await?;
     }
@@ -316,7 +315,7 @@ async fn lead(context: &Context, readiness: &Readiness, desks: &Desks, running: 
     let standing: watch::Receiver<Standing> = elector.standing();
     running.election = Some(tokio::spawn(elector.run(running.leaves_election.clone())));
     match running.meanwhile(leadership::attained(standing, election, readiness, desks)).await? {
-        Attained::Lease => context.alone.store(true, Ordering::Relaxed),
+        Attained::Lease => context.inherit(),
         Attained::NoLease => {
             if let Some(election) = running.election.take() {
                 election.abort();

@@ -14,6 +14,7 @@ pub use availability::{AvailabilityArgs, Election, NoNamespace};
 
 use crate::kube_ext::cluster::Settings;
 use crate::kube_ext::remote::RemoteOptions;
+use crate::selector::{LabelSelector, LabelSelectorError};
 use crate::source::store::Retention;
 use crate::sync::ceiling::Ceiling;
 
@@ -233,6 +234,8 @@ pub struct Config {
     pub remote: RemoteOptions,
     /// How much of a `Kustomization` may be pruned at once.
     pub prune_ceiling: Ceiling,
+    /// Which objects are looked after, by their labels; all without.
+    pub shard: Option<LabelSelector>,
     /// Whether, and where, this operator stands for a lease.
     pub election: Option<Election>,
     /// How long work under way may take to end after SIGTERM.
@@ -272,6 +275,9 @@ pub enum ConfigError {
         /// As given.
         url: String,
     },
+    /// The label selector is none.
+    #[error("--watch-label-selector: {0}")]
+    Selector(#[from] LabelSelectorError),
     /// Leader election is asked for, and nobody says where.
     #[error(transparent)]
     Election(#[from] NoNamespace),
@@ -325,9 +331,12 @@ impl RunArgs {
                 default_account: given(self.default_kubeconfig_service_account.as_ref()),
             },
             prune_ceiling: Ceiling { percent: self.prune_ceiling_percent, objects: self.prune_ceiling_objects },
-            election: self
-                .availability
-                .election(&[self.watch_namespace.as_deref().unwrap_or_default(), &self.some_only()])?,
+            shard: self.availability.shard()?,
+            election: self.availability.election(&[
+                self.watch_namespace.as_deref().unwrap_or_default(),
+                &self.some_only(),
+                self.availability.selector(),
+            ])?,
             grace: self.availability.grace(),
             reached_at: self.availability.reached_at(self.listen),
             receiver_reached_at: self.receiver_listen.and_then(|address| self.availability.reached_at(address)),
@@ -386,6 +395,7 @@ mod tests {
             (["--artifact-url", "ftp://x"], "--artifact-url"),
             (["--controllers", "nope"], "--controllers"),
             (["--prune-ceiling-percent", "101"], "--prune-ceiling-percent"),
+            (["--watch-label-selector", "key in a"], "--watch-label-selector"),
         ] {
             let error = config(&args).unwrap_err();
             assert!(error.contains(needle), "{error}");

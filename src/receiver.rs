@@ -42,12 +42,12 @@ impl Receivers {
     /// The server that has to be run; while another operator leads, that one gets the webhooks.
     pub fn server(&self, context: &Context, listener: TcpListener, forwarder: Forwarder) -> Server {
         let handler = Handler::new(context.clone(), self.cache.clone(), self.routes.clone());
-        Server::new(listener, handler, self.opening(), forwarder, Limits::default())
+        Server::new(listener, handler, self.opening(context), forwarder, Limits::default())
     }
 
     /// What the server waits for before it answers.
-    pub fn opening(&self) -> Opening {
-        Opening::of(self.cache.clone(), self.routes.clone())
+    pub fn opening(&self, context: &Context) -> Opening {
+        Opening::of(context.clone(), self.cache.clone(), self.routes.clone())
     }
 
     /// Starts the controller, without which no path is known.

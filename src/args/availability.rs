@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::api::meta;
+use crate::selector::{LabelSelector, LabelSelectorError};
 use crate::source::digest::sha256;
 
 /// Where a pod's namespace is written.
@@ -26,6 +27,10 @@ pub struct AvailabilityArgs {
     /// Namespace of the lease; the pod's own by default.
     #[arg(long, env = "FAIRLEAD_LEADER_ELECTION_NAMESPACE", value_name = "NAMESPACE")]
     pub leader_election_namespace: Option<String>,
+    /// Look after objects with matching labels only (`sharding.fluxcd.io/key in (a)`, `!sharding.fluxcd.io/key`); what
+    /// they refer to may have any.
+    #[arg(long, env = "FAIRLEAD_WATCH_LABEL_SELECTOR", value_name = "SELECTOR")]
+    pub watch_label_selector: Option<String>,
     /// How long work under way may take to end after SIGTERM; a pod's `terminationGracePeriodSeconds` has to be longer.
     #[arg(long, env = "FAIRLEAD_GRACEFUL_SHUTDOWN_TIMEOUT", default_value = "25s", value_name = "DURATION")]
     pub graceful_shutdown_timeout: meta::Duration,
@@ -79,6 +84,17 @@ impl AvailabilityArgs {
         }
     }
 
+    /// The label selector as it was given; empty for none.
+    pub fn selector(&self) -> &str {
+        self.watch_label_selector.as_deref().unwrap_or_default()
+    }
+
+    /// Which objects are looked after; none for all.
+    pub fn shard(&self) -> Result<Option<LabelSelector>, LabelSelectorError> {
+        let given = Some(self.selector()).filter(|text| !text.trim().is_empty());
+        given.map(str::parse).transpose()
+    }
+
     /// How long work under way may take to end.
     pub fn grace(&self) -> Duration {
         self.graceful_shutdown_timeout.to_std()
@@ -112,6 +128,7 @@ mod tests {
         AvailabilityArgs {
             leader_elect,
             leader_election_namespace: namespace.map(str::to_owned),
+            watch_label_selector: None,
             graceful_shutdown_timeout: Duration::from_secs(1).into(),
             pod_namespace: None,
             pod_name: Some("fairlead-0".to_owned()),

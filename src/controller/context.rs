@@ -1,9 +1,8 @@
 //! What every controller works with.
 
 use std::any::Any;
-use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch as JsonPatch, PatchOperation};
@@ -105,9 +104,10 @@ pub struct Context {
     pub pulses: Pulses,
     /// Cancelled when the operator is asked to end: take no new work.
     pub shutdown: CancellationToken,
-    /// Whether no other operator acts, nor does an earlier process of this one: what looks as if it
-    /// were under way is not.
-    pub alone: Arc<AtomicBool>,
+    /// The releases (namespace and name) that were this operator's when it began to lead: nobody else
+    /// is at work on them, whatever their status says. One that comes from another shard later may
+    /// still be worked on there.
+    pub inheritance: Arc<OnceLock<HashSet<(String, String)>>>,
     recent: Arc<Recent>,
 }
 
@@ -131,7 +131,7 @@ impl Context {
             metrics,
             pulses,
             shutdown,
-            alone: Arc::default(),
+            inheritance: Arc::default(),
             recent: Arc::default(),
         }
     }
@@ -140,6 +140,17 @@ impl Context {
     pub fn denied(&self, own: &str, kind: &str, namespace: &str, name: &str) -> Option<String> {
         let denied = self.config.no_cross_namespace_refs && own != namespace;
         denied.then(|| format!("cross-namespace references are not allowed: cannot access {kind} {namespace}/{name}"))
+    }
+
+    /// Whether this operator looks after an object, by its labels.
+    pub fn is_own<K: Resource>(&self, object: &K) -> bool {
+        self.config.shard.as_ref().is_none_or(|shard| shard.chooses(object.labels()))
+    }
+
+    /// This operator leads from now on.
+    pub fn inherit(&self) {
+        let own = self.caches.helm_releases.all().into_iter().filter(|release| self.is_own(release.as_ref()));
+        self.inheritance.get_or_init(|| own.map(|release| super::namespaced_name(release.as_ref())).collect());
     }
 
     /// Objects of a kind in a namespace.

@@ -43,6 +43,10 @@ const HEARTBEAT: &str = "the heartbeat of its controller";
 impl<R: Reconciler> Frame<R> {
     async fn pass(&self, object: Arc<R::Object>) -> Result<Action, std::convert::Infallible> {
         let _counted = Counted::among(&self.under_way);
+        // A trigger, or an earlier requeue, may name an object of another operator's.
+        if !self.context.is_own(object.as_ref()) {
+            return Ok(Action::await_change());
+        }
         let kind = kind_of::<R::Object>();
         let object = self.context.freshest(object);
         let started = Instant::now();
@@ -106,9 +110,14 @@ pub async fn run<R: Reconciler>(
             context.wakes.forget(object);
         }
     };
-    let own = wake::worth_a_pass(cache.changes(), gone);
+    let is_own = {
+        let context = context.clone();
+        move |object: &R::Object| context.is_own(object)
+    };
+    let own = wake::worth_a_pass(cache.changes(), is_own, gone);
     cache.ready().await;
-    context.metrics.objects(kind_of::<R::Object>(), cache.all().len());
+    let mine = cache.all().iter().filter(|object| context.is_own(object.as_ref())).count();
+    context.metrics.objects(kind_of::<R::Object>(), mine);
     let shutdown = context.shutdown.clone();
     let heartbeats = stream::unfold(tokio::time::interval(BEAT), |mut beats| async {
         beats.tick().await;

@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use super::fault::Fault;
 use super::pass::Pass;
 use super::triggers::target;
+use crate::controller::namespaced_name;
 use crate::postrender;
 use crate::release::observed::{Journal as Entry, Target};
 use crate::release::{inherited, status};
@@ -96,7 +96,8 @@ impl Pass<'_> {
         let (context, journal) = (&self.controller.context, &self.controller.journal);
         let target = target(&self.object);
         let own = target.cluster.is_empty();
-        if !context.alone.load(Ordering::Relaxed)
+        let inheritance = context.inheritance.get();
+        if !inheritance.is_some_and(|known| known.contains(&namespaced_name(self.object.as_ref())))
             || journal.entry(&target).is_some()
             // Of a release in another cluster nothing is known yet but what is on record.
             || (!own && status::recorded(&self.status, &target).is_none())

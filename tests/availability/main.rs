@@ -3,6 +3,7 @@
 mod hand_over;
 mod life;
 mod scene;
+mod shards;
 mod standby;
 mod start_checks;
 mod storm;
