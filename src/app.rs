@@ -1,37 +1,53 @@
 //! Wiring: starts the watches, the controllers and the server, and ends the process with a reason
 //! when one of them ends.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+mod data_dir;
+mod leadership;
+mod preflight;
+mod watchdog;
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware::from_fn_with_state;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Config, ControllerGroup};
 use crate::controller::cache::CacheError;
+use crate::controller::pulse::Pulses;
 use crate::controller::{Cache, Context, Watched};
+use crate::forward::{Desk, Forwarder, to_the_leader};
 use crate::helm::ReleaseCache;
 use crate::http::{self, Readiness};
+use crate::kube_ext::lease::{Elector, Standing, term::Loss};
 use crate::kube_ext::recorder;
-use crate::receiver;
+use crate::metrics::Metrics;
+use crate::receiver::Receivers;
 use crate::release_controller;
+use crate::source::serve::Shelf;
 use crate::source::{self, store::ArtifactStore};
 use crate::sync;
+use leadership::{Attained, Desks};
 
 /// Name under which events and field managers show where they come from.
 pub const CONTROLLER_NAME: &str = "fairlead";
 
-/// How long passes under way may take to end after SIGTERM. Kubernetes kills after 30 s.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
+/// How long giving the lease back may take.
+const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Pause between attempts to reach the API server at start.
-const API_SERVER_PAUSE: Duration = Duration::from_secs(2);
+/// The part of readiness that this module looks after.
+const START: &str = "start";
+
+/// How often the caches are looked at that readiness waits for.
+const WARMING: Duration = Duration::from_millis(100);
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +90,12 @@ pub enum AppError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// Requests cannot be passed on.
+    #[error("cannot make an HTTP client: {0}")]
+    Forwarder(#[source] reqwest::Error),
+    /// Others may act now.
+    #[error("{0}: ending at once, because another operator may act from now on")]
+    Lease(#[from] Loss),
     /// Signals cannot be received.
     #[error("cannot receive signals: {0}")]
     Signals(#[source] io::Error),
@@ -94,31 +116,32 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut terminated = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
-    let shutdown = CancellationToken::new();
-    let mut running = tokio::select! {
-        running = start(config, shutdown.clone()) => running?,
-        _ = terminated.recv() => return Ok(()),
-        _ = interrupted.recv() => return Ok(()),
-    };
+    let grace = config.grace;
+    let mut running = Running::default();
+    tokio::select! {
+        started = start(config, &mut running) => started?,
+        _ = terminated.recv() => return running.end(grace).await,
+        _ = interrupted.recv() => return running.end(grace).await,
+    }
     tokio::select! {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
-        ended = running.pillars.join_next() => return Err(reason(ended)),
-        ended = running.controllers.join_next(), if !running.controllers.is_empty() => return Err(reason(ended.map(|died| died.map(Ok)))),
+        error = running.failure() => return Err(error),
     }
-    tracing::info!("asked to end: taking no new work");
-    shutdown.cancel();
-    drain(&mut running.controllers).await;
-    tracing::info!("ended");
-    Ok(())
+    running.end(grace).await
 }
 
-/// What runs: `pillars` never end by themselves, `controllers` end after a shutdown.
+/// What runs: `pillars` never end by themselves, `controllers` end after a shutdown, the election
+/// when it is left or lost.
+#[derive(Default)]
 struct Running {
     /// Held until the end.
-    _data_dir: File,
+    data_dir: Option<File>,
     pillars: JoinSet<Result<&'static str, AppError>>,
     controllers: JoinSet<&'static str>,
+    election: Option<JoinHandle<Result<(), Loss>>>,
+    shutdown: CancellationToken,
+    leaves_election: CancellationToken,
 }
 
 type Ended = Option<Result<Result<&'static str, AppError>, tokio::task::JoinError>>;
@@ -132,90 +155,216 @@ fn reason(ended: Ended) -> AppError {
     }
 }
 
-async fn drain(controllers: &mut JoinSet<&'static str>) {
-    let drained = async { while controllers.join_next().await.is_some() {} };
-    if tokio::time::timeout(SHUTDOWN_GRACE, drained).await.is_err() {
-        tracing::warn!(grace = ?SHUTDOWN_GRACE, "work is still under way and is given up; it is taken up again at the next start");
+async fn lost(election: &mut Option<JoinHandle<Result<(), Loss>>>) -> AppError {
+    match election {
+        None => std::future::pending().await,
+        Some(handle) => match handle.await {
+            Ok(Ok(())) => AppError::Ended("the election"),
+            Ok(Err(loss)) => AppError::Lease(loss),
+            Err(died) => AppError::Died(died),
+        },
     }
 }
 
-async fn start(config: Config, shutdown: CancellationToken) -> Result<Running, AppError> {
-    let data_dir = take_data_dir(&config.data_dir)?;
-    let listener =
-        TcpListener::bind(config.listen).await.map_err(|source| AppError::Listen { address: config.listen, source })?;
-    let dir = config.data_dir.clone();
+impl Running {
+    /// The failure of a part that nothing goes on without.
+    async fn failure(&mut self) -> AppError {
+        tokio::select! {
+            error = lost(&mut self.election) => error,
+            ended = self.pillars.join_next(), if !self.pillars.is_empty() => reason(ended),
+            ended = self.controllers.join_next(), if !self.controllers.is_empty() => reason(ended.map(|died| died.map(Ok))),
+        }
+    }
+
+    /// Waits for something while all parts go on.
+    async fn meanwhile<T>(&mut self, wanted: impl Future<Output = T>) -> Result<T, AppError> {
+        tokio::select! {
+            value = wanted => Ok(value),
+            error = self.failure() => Err(error),
+        }
+    }
+
+    /// Takes no more work, lets the passes under way end, then lets another operator lead.
+    async fn end(mut self, grace: Duration) -> Result<(), AppError> {
+        tracing::info!("asked to end: taking no new work");
+        self.shutdown.cancel();
+        let drained = async { while self.controllers.join_next().await.is_some() {} };
+        let drained = tokio::select! {
+            drained = tokio::time::timeout(grace, drained) => drained.is_ok(),
+            error = lost(&mut self.election) => return Err(error),
+        };
+        if drained {
+            self.leaves_election.cancel();
+            if let Some(election) = self.election.take() {
+                // Unanswered, it costs the next one the lease's duration.
+                let _ = tokio::time::timeout(FAREWELL, election).await;
+            }
+        } else {
+            // The lease is kept: what is given up ends only with the process.
+            tracing::warn!(?grace, "work is still under way and is given up; it is taken up again at the next start");
+        }
+        tracing::info!("ended");
+        Ok(())
+    }
+}
+
+async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
+    let front = Front::default();
+    let Front { readiness, desks, .. } = &front;
+    readiness.lacks(START, "it is on its way");
+    front.serve(&config, &mut running.pillars).await?;
+    let data_dir = running.meanwhile(preflight::take_data_dir(&config, readiness)).await??;
+    running.data_dir = Some(data_dir);
     let client = connect().await?;
+    running.meanwhile(preflight::passed(&config, &client, readiness)).await?;
     let (reporter, recorder) = recorder::channel_for(client.clone(), CONTROLLER_NAME);
-    let context = Context::new(client, Arc::new(config), reporter, shutdown);
-    let readiness = Readiness::default();
-    let mut running = Running { _data_dir: data_dir, pillars: JoinSet::new(), controllers: JoinSet::new() };
+    let (metrics, pulses) = (Arc::clone(&front.metrics), front.pulses.clone());
+    let context = Context::new(client, Arc::new(config), reporter, metrics, pulses, running.shutdown.clone());
     running.pillars.spawn(async move {
         recorder.run().await;
         Ok("the event recorder")
     });
-    let store = source::open_store(&context).map_err(|source| AppError::DataDir { dir: dir.clone(), source })?;
-    let routes =
-        http::router(context.metrics.clone(), readiness.clone()).merge(source::serve::router(Arc::clone(&store)));
-    running.pillars.spawn(async move {
-        axum::serve(listener, routes).await.map_err(|_| AppError::Ended("the HTTP server"))?;
-        Ok("the HTTP server")
-    });
+    let unusable = |source| AppError::DataDir { dir: context.config.data_dir.clone(), source };
+    let store = source::open_store(&context).map_err(unusable)?;
+    front.shelf.get_or_init(|| Arc::clone(&store));
     watch_everything(&context, &mut running.pillars);
-    start_controllers(&context, &store, &mut running).map_err(|source| AppError::DataDir { dir, source })?;
-    let receivers = start_receiver(&context, &mut running).await?;
-    let caches = context.caches.clone();
-    running.pillars.spawn(async move {
-        caches.ready().await;
-        receivers.ready().await;
-        readiness.set();
-        tracing::info!("ready: every watch is up");
-        std::future::pending().await
-    });
+    let releases = watch_releases(&context, &mut running.pillars);
+    let receivers = start_receiver(&context, desks, &mut running.pillars).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = %context.config.listen,
         data_dir = %context.config.data_dir.display(),
         "fairlead runs"
     );
-    Ok(running)
+    running.meanwhile(warm(&context, readiness)).await?;
+    tracing::info!("every watch is up");
+    readiness.has(START);
+    lead(&context, readiness, desks, running).await?;
+    readiness.lacks(START, "the receivers are not known yet");
+    desks.open();
+    start_controllers(&context, &store, releases.as_ref(), running).map_err(unusable)?;
+    if let Some(receivers) = receivers {
+        let opening = receivers.opening(&context);
+        receivers.start(&context, &mut running.controllers);
+        running.meanwhile(opening.ready()).await?;
+    }
+    readiness.has(START);
+    tracing::info!("ready");
+    Ok(())
 }
 
-/// Receives webhooks, if that is asked for; gives what has to be ready before the operator is.
-async fn start_receiver(context: &Context, running: &mut Running) -> Result<receiver::Opening, AppError> {
-    let Some(address) = context.config.receiver_listen else { return Ok(receiver::Opening::default()) };
+/// What is served from the first moment on.
+#[derive(Default)]
+struct Front {
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    pulses: Pulses,
+    shelf: Shelf,
+    desks: Desks,
+}
+
+impl Front {
+    /// Serves health, metrics and artifacts.
+    async fn serve(
+        &self,
+        config: &Config,
+        pillars: &mut JoinSet<Result<&'static str, AppError>>,
+    ) -> Result<(), AppError> {
+        let failed = |source| AppError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let forwarding = from_fn_with_state(forwarder(&self.desks.artifacts)?, to_the_leader);
+        let artifacts = source::serve::router(Arc::clone(&self.shelf)).route_layer(forwarding);
+        let own = http::router(Arc::clone(&self.metrics), self.pulses.clone(), self.readiness.clone());
+        pillars.spawn(async move {
+            axum::serve(listener, own.merge(artifacts)).await.map_err(|_| AppError::Ended("the HTTP server"))?;
+            Ok("the HTTP server")
+        });
+        let watchdog = watchdog::run(self.pulses.clone());
+        pillars.spawn(async move {
+            watchdog.await;
+            Ok("the watchdog")
+        });
+        Ok(())
+    }
+}
+
+fn forwarder(desk: &watch::Sender<Desk>) -> Result<Forwarder, AppError> {
+    Forwarder::to(desk.subscribe()).map_err(AppError::Forwarder)
+}
+
+/// Waits until all objects are known.
+async fn warm(context: &Context, readiness: &Readiness) {
+    loop {
+        let cold = context.caches.cold();
+        if cold.is_empty() {
+            return;
+        }
+        readiness.lacks(START, &format!("not all objects of these kinds are known yet: {}", cold.join(", ")));
+        tokio::time::sleep(WARMING).await;
+    }
+}
+
+/// Waits until this operator may act, if it has to stand for that.
+async fn lead(context: &Context, readiness: &Readiness, desks: &Desks, running: &mut Running) -> Result<(), AppError> {
+    let Some(election) = &context.config.election else { return Ok(()) };
+    let identity = data_dir::identity(&context.config.data_dir)?;
+    let candidacy = leadership::candidacy(&context.config, election, &identity);
+    // A client of its own: nothing else is in the way of a renewal.
+    let client = client().await?;
+    let elector = Elector::new(client, candidacy);
+    let standing: watch::Receiver<Standing> = elector.standing();
+    running.election = Some(tokio::spawn(elector.run(running.leaves_election.clone())));
+    match running.meanwhile(leadership::attained(standing, election, readiness, desks)).await? {
+        Attained::Lease => context.inherit(),
+        Attained::NoLease => {
+            if let Some(election) = running.election.take() {
+                election.abort();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Receives webhooks, if that is asked for.
+async fn start_receiver(
+    context: &Context,
+    desks: &Desks,
+    pillars: &mut JoinSet<Result<&'static str, AppError>>,
+) -> Result<Option<Receivers>, AppError> {
+    let Some(address) = context.config.receiver_listen else { return Ok(None) };
     let listener = TcpListener::bind(address).await.map_err(|source| AppError::ReceiverListen { address, source })?;
-    let (server, cache) = receiver::start(context, listener, &mut running.controllers);
-    watch(context, &cache, &mut running.pillars);
-    let opening = server.opening();
-    running.pillars.spawn(async move {
+    let receivers = Receivers::default();
+    let server = receivers.server(context, listener, forwarder(&desks.webhooks)?);
+    watch(context, &receivers.cache, pillars);
+    pillars.spawn(async move {
         server.run().await;
         Ok("the server for webhooks")
     });
     tracing::info!(listen = %address, "webhooks are received");
-    Ok(opening)
+    Ok(Some(receivers))
 }
 
-/// Connects, and waits for an API server that is not there yet.
+async fn client_config() -> Result<kube::Config, AppError> {
+    kube::Config::infer().await.map_err(AppError::NoCluster)
+}
+
+async fn client() -> Result<Client, AppError> {
+    Client::try_from(client_config().await?).map_err(AppError::Client)
+}
+
+/// Connects; whether somebody answers is looked at next.
 async fn connect() -> Result<Client, AppError> {
-    let config = kube::Config::infer().await.map_err(AppError::NoCluster)?;
-    let url = config.cluster_url.clone();
-    let client = Client::try_from(config).map_err(AppError::Client)?;
-    let mut told = false;
-    loop {
-        match client.apiserver_version().await {
-            Ok(version) => {
-                tracing::info!(%url, version = version.git_version, "connected to the API server");
-                return Ok(client);
-            }
-            Err(error) if !told => tracing::warn!(%url, %error, "the API server does not answer, trying again"),
-            Err(_) => {}
-        }
-        told = true;
-        tokio::time::sleep(API_SERVER_PAUSE).await;
-    }
+    let config = client_config().await?;
+    tracing::info!(url = %config.cluster_url, "talks to this API server");
+    Client::try_from(config).map_err(AppError::Client)
 }
 
-fn start_controllers(context: &Context, store: &Arc<ArtifactStore>, running: &mut Running) -> io::Result<()> {
+fn start_controllers(
+    context: &Context,
+    store: &Arc<ArtifactStore>,
+    releases: Option<&ReleaseCache>,
+    running: &mut Running,
+) -> io::Result<()> {
     let wanted = &context.config.controllers;
     if wanted.contains(&ControllerGroup::Source) {
         source::start(context, store, &mut running.controllers)?;
@@ -223,21 +372,28 @@ fn start_controllers(context: &Context, store: &Arc<ArtifactStore>, running: &mu
     if wanted.contains(&ControllerGroup::Kustomize) {
         sync::start(context, store, &mut running.controllers);
     }
-    if wanted.contains(&ControllerGroup::Helm) {
-        let cache = ReleaseCache::default();
-        let controllers = &mut running.controllers;
-        let server = release_controller::start(context, store, &cache, controllers)?;
+    if let Some(cache) = releases {
+        let server = release_controller::start(context, store, cache, &mut running.controllers)?;
         running.pillars.spawn(async move {
             server.run().await.map_err(|_| AppError::Ended("the API server for helm"))?;
             Ok("the API server for helm")
         });
-        let (client, namespace) = (context.client.clone(), context.config.watch_namespace.clone());
-        running.pillars.spawn(async move {
-            cache.run(client, namespace.as_deref()).await;
-            Ok("the watch of helm's releases")
-        });
     }
     Ok(())
+}
+
+/// Watches helm's releases, where a controller needs them.
+fn watch_releases(context: &Context, pillars: &mut JoinSet<Result<&'static str, AppError>>) -> Option<ReleaseCache> {
+    if !context.config.controllers.contains(&ControllerGroup::Helm) {
+        return None;
+    }
+    let cache = ReleaseCache::default();
+    let (watched, client, namespace) = (cache.clone(), context.client.clone(), context.config.watch_namespace.clone());
+    pillars.spawn(async move {
+        watched.run(client, namespace.as_deref()).await;
+        Ok("the watch of helm's releases")
+    });
+    Some(cache)
 }
 
 fn watch_everything(context: &Context, pillars: &mut JoinSet<Result<&'static str, AppError>>) {
@@ -260,60 +416,4 @@ where
 {
     let (cache, api) = (cache.clone(), context.watched_api());
     pillars.spawn(async move { Err(cache.drive(api).await.into()) });
-}
-
-/// Makes the data directory and locks it: two operators would remove each other's files. The lock
-/// goes with the process, however that ends.
-fn take_data_dir(dir: &Path) -> Result<File, AppError> {
-    let failed = |source| AppError::DataDir { dir: dir.to_owned(), source };
-    make_private_dir(dir).map_err(failed)?;
-    let mut options = File::options();
-    let mut lock =
-        options.read(true).write(true).create(true).truncate(false).open(dir.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let owner = io::read_to_string(&lock).unwrap_or_default();
-            let process = owner.trim().parse::<u32>().map_or_else(|_| String::new(), |id| format!(" (process {id})"));
-            return Err(AppError::DataDirInUse { dir: dir.to_owned(), process });
-        }
-        Err(TryLockError::Error(source)) => return Err(failed(source)),
-    }
-    let noted = lock.set_len(0).and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()));
-    noted.map_err(failed)?;
-    Ok(lock)
-}
-
-fn make_private_dir(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    // Found out now, not in the middle of the first release.
-    tempfile::tempfile_in(dir).map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    #[test]
-    fn the_data_directory_is_private() {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = parent.path().join("a/b");
-        make_private_dir(&dir).unwrap();
-        assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
-        let file = parent.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        make_private_dir(&file).unwrap_err();
-    }
-
-    #[test]
-    fn the_data_directory_has_one_user_at_a_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = take_data_dir(dir.path()).unwrap();
-        let error = take_data_dir(dir.path()).unwrap_err().to_string();
-        assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
-        drop(first);
-        take_data_dir(dir.path()).unwrap();
-    }
 }

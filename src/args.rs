@@ -1,14 +1,20 @@
 //! Command line: raw flags in, a validated [`Config`] out.
 
+mod availability;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use availability::{AvailabilityArgs, Election, NoNamespace};
+
 use crate::kube_ext::cluster::Settings;
 use crate::kube_ext::remote::RemoteOptions;
+use crate::selector::{LabelSelector, LabelSelectorError};
 use crate::source::store::Retention;
 use crate::sync::ceiling::Ceiling;
 
@@ -167,6 +173,9 @@ pub struct RunArgs {
     /// Objects that may be pruned at once without being told so, however large their share is.
     #[arg(long, env = "FAIRLEAD_PRUNE_CEILING_OBJECTS", default_value_t = Ceiling::default().objects, value_name = "N")]
     pub prune_ceiling_objects: usize,
+    /// Several operators, and how one ends.
+    #[command(flatten)]
+    pub availability: AvailabilityArgs,
     /// Controllers to run, all by default.
     #[arg(long, env = "FAIRLEAD_CONTROLLERS", value_delimiter = ',', value_name = "LIST",
           default_values_t = [ControllerGroup::Source, ControllerGroup::Kustomize, ControllerGroup::Helm])]
@@ -245,6 +254,16 @@ pub struct Config {
     pub remote: RemoteOptions,
     /// How much of a `Kustomization` may be pruned at once.
     pub prune_ceiling: Ceiling,
+    /// Which objects are looked after, by their labels; all without.
+    pub shard: Option<LabelSelector>,
+    /// Whether, and where, this operator stands for a lease.
+    pub election: Option<Election>,
+    /// How long work under way may take to end after SIGTERM.
+    pub grace: Duration,
+    /// Where other pods reach what is served on `listen`, if that is known.
+    pub reached_at: Option<String>,
+    /// Where other pods reach what is served on `receiver_listen`, if that is known.
+    pub receiver_reached_at: Option<String>,
 }
 
 impl Config {
@@ -279,6 +298,12 @@ pub enum ConfigError {
         /// As given.
         url: String,
     },
+    /// The label selector is none.
+    #[error("--watch-label-selector: {0}")]
+    Selector(#[from] LabelSelectorError),
+    /// Leader election is asked for, and nobody says where.
+    #[error(transparent)]
+    Election(#[from] NoNamespace),
 }
 
 /// An empty text, as a template may set it, counts as none.
@@ -295,6 +320,15 @@ impl RunArgs {
             }
             _ => Err(ConfigError::OwnRelease(given)),
         }
+    }
+
+    /// The controllers, where they are not all.
+    fn some_only(&self) -> String {
+        let chosen: BTreeSet<_> = self.controllers.iter().collect();
+        if chosen.len() == ControllerGroup::value_variants().len() {
+            return String::new();
+        }
+        chosen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
 
     /// Checks the flags and fills in what follows from others.
@@ -331,6 +365,15 @@ impl RunArgs {
                 default_account: given(self.default_kubeconfig_service_account.as_ref()),
             },
             prune_ceiling: Ceiling { percent: self.prune_ceiling_percent, objects: self.prune_ceiling_objects },
+            shard: self.availability.shard()?,
+            election: self.availability.election(&[
+                self.watch_namespace.as_deref().unwrap_or_default(),
+                &self.some_only(),
+                self.availability.selector(),
+            ])?,
+            grace: self.availability.grace(),
+            reached_at: self.availability.reached_at(self.listen),
+            receiver_reached_at: self.receiver_listen.and_then(|address| self.availability.reached_at(address)),
         })
     }
 }
@@ -396,6 +439,7 @@ mod tests {
             (["--artifact-url", "ftp://x"], "--artifact-url"),
             (["--controllers", "nope"], "--controllers"),
             (["--prune-ceiling-percent", "101"], "--prune-ceiling-percent"),
+            (["--watch-label-selector", "key in a"], "--watch-label-selector"),
         ] {
             let error = config(&args).unwrap_err();
             assert!(error.contains(needle), "{error}");

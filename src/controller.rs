@@ -7,6 +7,7 @@ pub mod context;
 pub mod dependencies;
 pub mod frame;
 pub mod pace;
+pub mod pulse;
 pub mod references;
 pub mod wake;
 pub mod wakes;

@@ -1,42 +1,78 @@
 //! Health, readiness and metrics.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
+use crate::controller::pulse::Pulses;
 use crate::metrics::Metrics;
 
-/// Whether the caches are warm. Cheap to clone.
+/// What the operator still lacks to be ready, by the part that lacks it. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    lacks: BTreeMap<&'static str, String>,
+    note: Option<String>,
+}
 
 impl Readiness {
-    /// From now on `/readyz` says yes.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// A part is not ready for this reason. Tells whether that is news.
+    pub fn lacks(&self, part: &'static str, why: &str) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.lacks.insert(part, why.to_owned()).as_deref() != Some(why)
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// A part is ready.
+    pub fn has(&self, part: &'static str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).lacks.remove(part);
+    }
+
+    /// What to say besides `ok`.
+    pub fn note(&self, note: Option<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).note = note;
+    }
+
+    fn answer(&self) -> (StatusCode, String) {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.lacks.is_empty() {
+            let note = state.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            return (StatusCode::OK, format!("ok{note}\n"));
+        }
+        let lines = state.lacks.iter().fold(String::new(), |mut text, (part, why)| {
+            let _ = writeln!(text, "{part}: {why}");
+            text
+        });
+        (StatusCode::SERVICE_UNAVAILABLE, lines)
     }
 }
 
-/// `/healthz` answers while the process lives, `/readyz` says 200 once the caches are warm and
-/// 503 before, `/metrics` is in the `OpenMetrics` text format.
-pub fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
+/// Whether everything turns, or which part does not.
+fn health(pulses: &Pulses) -> (StatusCode, String) {
+    let stuck = pulses.stuck();
+    if stuck.is_empty() {
+        return (StatusCode::OK, "ok\n".to_owned());
+    }
+    let lines = stuck.iter().map(|(part, silence)| format!("{part}: stuck for {} s\n", silence.as_secs()));
+    (StatusCode::SERVICE_UNAVAILABLE, lines.collect())
+}
+
+/// `/healthz` says 200 while every part turns and else 503 with those that do not, `/readyz` says 200 once nothing is lacking and 503
+/// with what is lacking before, `/metrics` is in the `OpenMetrics` text format.
+pub fn router(metrics: Arc<Metrics>, pulses: Pulses, readiness: Readiness) -> Router {
+    let healthy = move || {
+        let answer = health(&pulses);
+        async move { answer }
+    };
     let ready = move || {
-        let ready = readiness.get();
-        async move {
-            if ready {
-                (StatusCode::OK, "ok\n")
-            } else {
-                (StatusCode::SERVICE_UNAVAILABLE, "the caches are not warm yet\n")
-            }
-        }
+        let answer = readiness.answer();
+        async move { answer }
     };
     let metrics = move || {
         let text = metrics.text();
@@ -45,8 +81,25 @@ pub fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
     };
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+    Router::new().route("/healthz", get(healthy)).route("/readyz", get(ready)).route("/metrics", get(metrics))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_names_what_is_lacking() {
+        let readiness = Readiness::default();
+        assert!(readiness.lacks("caches", "HelmRelease is not known yet"));
+        assert!(!readiness.lacks("caches", "HelmRelease is not known yet"), "no news");
+        readiness.lacks("the API server", "does not answer");
+        let (status, text) = readiness.answer();
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(text, "caches: HelmRelease is not known yet\nthe API server: does not answer\n");
+        readiness.has("caches");
+        readiness.has("the API server");
+        readiness.note(Some("standby".to_owned()));
+        assert_eq!(readiness.answer(), (StatusCode::OK, "ok: standby\n".to_owned()));
+    }
 }

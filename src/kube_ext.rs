@@ -4,5 +4,6 @@ pub mod apply;
 pub mod cluster;
 pub mod discovery;
 pub mod field_set;
+pub mod lease;
 pub mod recorder;
 pub mod remote;

@@ -18,6 +18,7 @@ pub mod cel;
 pub mod controller;
 pub mod crds;
 pub mod drift;
+pub mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod git;

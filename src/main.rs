@@ -27,7 +27,12 @@ fn run(args: &RunArgs) -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(app::run(config)).map_err(|error| error.to_string()),
+        Ok(runtime) => {
+            let ended = runtime.block_on(app::run(config)).map_err(|error| error.to_string());
+            // Nothing that hangs may hold the process up, least of all one that lost its lease.
+            runtime.shutdown_background();
+            ended
+        }
         Err(error) => Err(format!("cannot start threads: {error}")),
     };
     match ended {

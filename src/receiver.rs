@@ -25,25 +25,38 @@ pub use server::{Limits, Opening, Server};
 
 use crate::api::notification::v1::Receiver;
 use crate::controller::{Cache, Context, run};
+use crate::forward::Forwarder;
 use handle::Handler;
 use reconciler::ReceiverController;
 use routes::Routes;
 
-/// Starts the controller; gives the server that has to be run, and the cache that has to be driven.
-pub fn start(
-    context: &Context,
-    listener: TcpListener,
-    controllers: &mut JoinSet<&'static str>,
-) -> (Server, Cache<Receiver>) {
-    let cache = Cache::default();
-    let routes = Routes::default();
-    let controller = ReceiverController::new(context.clone(), cache.clone(), routes.clone());
-    let (own, triggers) = (context.clone(), controller.triggers());
-    let all = cache.clone();
-    controllers.spawn(async move {
-        run(own, all, controller, triggers, 1).await;
-        "the Receiver controller"
-    });
-    let handler = Handler::new(context.clone(), cache.clone(), routes.clone());
-    (Server::new(listener, handler, Opening::of(cache.clone(), routes), Limits::default()), cache)
+/// The receivers, whose cache has to be driven, and their routes.
+#[derive(Default)]
+pub struct Receivers {
+    /// All receivers.
+    pub cache: Cache<Receiver>,
+    routes: Routes,
+}
+
+impl Receivers {
+    /// The server that has to be run; while another operator leads, that one gets the webhooks.
+    pub fn server(&self, context: &Context, listener: TcpListener, forwarder: Forwarder) -> Server {
+        let handler = Handler::new(context.clone(), self.cache.clone(), self.routes.clone());
+        Server::new(listener, handler, self.opening(context), forwarder, Limits::default())
+    }
+
+    /// What the server waits for before it answers.
+    pub fn opening(&self, context: &Context) -> Opening {
+        Opening::of(context.clone(), self.cache.clone(), self.routes.clone())
+    }
+
+    /// Starts the controller, without which no path is known.
+    pub fn start(self, context: &Context, controllers: &mut JoinSet<&'static str>) {
+        let controller = ReceiverController::new(context.clone(), self.cache.clone(), self.routes);
+        let (own, triggers) = (context.clone(), controller.triggers());
+        controllers.spawn(async move {
+            run(own, self.cache, controller, triggers, 1).await;
+            "the Receiver controller"
+        });
+    }
 }

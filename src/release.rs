@@ -7,12 +7,13 @@
 //! ```
 //!
 //! Facts come from two stores that survive a crash: helm's storage and the object's status. A
-//! journal entry on disk says which action was running. Every decision is reached again from what
+//! journal entry on disk says which action was running; where the disk is gone, the status does. Every decision is reached again from what
 //! these three hold, so a process that dies between two steps is continued by the next one.
 
 pub mod chart;
 pub mod dependencies;
 pub mod history;
+pub mod inherited;
 pub mod inventory;
 pub mod name;
 pub mod observed;

@@ -121,6 +121,11 @@ impl<K: Watched> Cache<K> {
         receiver
     }
 
+    /// Whether every object is known.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
     /// Waits until every object is known.
     pub async fn ready(&self) {
         // The sender lives in this very cache, so this cannot fail.

@@ -1,8 +1,8 @@
 //! What every controller works with.
 
 use std::any::Any;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch as JsonPatch, PatchOperation};
@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::pulse::Pulses;
 use super::references::References;
 use super::{Cache, Wakes, Watched};
 use crate::api::FINALIZER;
@@ -39,6 +40,21 @@ pub struct Caches {
 }
 
 impl Caches {
+    /// The kinds whose objects are not all known yet.
+    pub fn cold(&self) -> Vec<&'static str> {
+        let known = [
+            ("HelmRelease", self.helm_releases.is_ready()),
+            ("Kustomization", self.kustomizations.is_ready()),
+            ("GitRepository", self.git_repositories.is_ready()),
+            ("HelmRepository", self.helm_repositories.is_ready()),
+            ("HelmChart", self.helm_charts.is_ready()),
+            ("OCIRepository", self.oci_repositories.is_ready()),
+            ("Bucket", self.buckets.is_ready()),
+            ("ExternalArtifact", self.external_artifacts.is_ready()),
+        ];
+        known.into_iter().filter(|(_, ready)| !ready).map(|(kind, _)| kind).collect()
+    }
+
     /// Waits until every object of every kind is known.
     pub async fn ready(&self) {
         let Self {
@@ -84,14 +100,27 @@ pub struct Context {
     pub reporter: Reporter,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Signs of life.
+    pub pulses: Pulses,
     /// Cancelled when the operator is asked to end: take no new work.
     pub shutdown: CancellationToken,
+    /// The releases (namespace and name) that were this operator's when it began to lead: nobody else
+    /// is at work on them, whatever their status says. One that comes from another shard later may
+    /// still be worked on there.
+    pub inheritance: Arc<OnceLock<HashSet<(String, String)>>>,
     recent: Arc<Recent>,
 }
 
 impl Context {
     /// A context with empty caches.
-    pub fn new(client: Client, config: Arc<Config>, reporter: Reporter, shutdown: CancellationToken) -> Self {
+    pub fn new(
+        client: Client,
+        config: Arc<Config>,
+        reporter: Reporter,
+        metrics: Arc<Metrics>,
+        pulses: Pulses,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             client,
             config,
@@ -99,8 +128,10 @@ impl Context {
             references: References::default(),
             wakes: Wakes::default(),
             reporter,
-            metrics: Arc::default(),
+            metrics,
+            pulses,
             shutdown,
+            inheritance: Arc::default(),
             recent: Arc::default(),
         }
     }
@@ -109,6 +140,17 @@ impl Context {
     pub fn denied(&self, own: &str, kind: &str, namespace: &str, name: &str) -> Option<String> {
         let denied = self.config.no_cross_namespace_refs && own != namespace;
         denied.then(|| format!("cross-namespace references are not allowed: cannot access {kind} {namespace}/{name}"))
+    }
+
+    /// Whether this operator looks after an object, by its labels.
+    pub fn is_own<K: Resource>(&self, object: &K) -> bool {
+        self.config.shard.as_ref().is_none_or(|shard| shard.chooses(object.labels()))
+    }
+
+    /// This operator leads from now on.
+    pub fn inherit(&self) {
+        let own = self.caches.helm_releases.all().into_iter().filter(|release| self.is_own(release.as_ref()));
+        self.inheritance.get_or_init(|| own.map(|release| super::namespaced_name(release.as_ref())).collect());
     }
 
     /// Objects of a kind in a namespace.

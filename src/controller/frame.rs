@@ -1,7 +1,9 @@
 //! Runs a reconciler over every object of its kind.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -12,6 +14,7 @@ use kube::runtime::controller::{Action, Config, Error as ControllerError};
 use kube::runtime::reflector::ObjectRef;
 
 use super::pace::Failures;
+use super::pulse::{BEAT, Pulse};
 use super::{Cache, Context, Requeue, Watched, namespaced_name, wake};
 
 /// Longest pause after the API server failed.
@@ -31,10 +34,19 @@ struct Frame<R: Reconciler> {
     reconciler: R,
     context: Context,
     failures: Arc<Failures>,
+    under_way: AtomicUsize,
 }
+
+/// Asked for among the objects, to see whether the queue still turns; no object has such a name.
+const HEARTBEAT: &str = "the heartbeat of its controller";
 
 impl<R: Reconciler> Frame<R> {
     async fn pass(&self, object: Arc<R::Object>) -> Result<Action, std::convert::Infallible> {
+        let _counted = Counted::among(&self.under_way);
+        // A trigger, or an earlier requeue, may name an object of another operator's.
+        if !self.context.is_own(object.as_ref()) {
+            return Ok(Action::await_change());
+        }
         let kind = kind_of::<R::Object>();
         let object = self.context.freshest(object);
         let started = Instant::now();
@@ -50,6 +62,22 @@ impl<R: Reconciler> Frame<R> {
         });
         self.context.metrics.pass(kind, started.elapsed(), matches!(requeue, Requeue::Backoff { .. }));
         Ok(self.failures.next(object.as_ref(), requeue).map_or_else(Action::await_change, Action::requeue))
+    }
+}
+
+/// One of the passes that are under way, however it ends.
+struct Counted<'c>(&'c AtomicUsize);
+
+impl<'c> Counted<'c> {
+    fn among(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -82,28 +110,56 @@ pub async fn run<R: Reconciler>(
             context.wakes.forget(object);
         }
     };
-    let own = wake::worth_a_pass(cache.changes(), gone);
+    let is_own = {
+        let context = context.clone();
+        move |object: &R::Object| context.is_own(object)
+    };
+    let own = wake::worth_a_pass(cache.changes(), is_own, gone);
     cache.ready().await;
-    context.metrics.objects(kind_of::<R::Object>(), cache.all().len());
+    let mine = cache.all().iter().filter(|object| context.is_own(object.as_ref())).count();
+    context.metrics.objects(kind_of::<R::Object>(), mine);
     let shutdown = context.shutdown.clone();
-    let triggers = stream::select(triggers, context.wakes.subscribe::<R::Object>());
-    let frame = Arc::new(Frame { reconciler, context, failures });
-    Controller::for_shared_stream(own, cache.store())
+    let heartbeats = stream::unfold(tokio::time::interval(BEAT), |mut beats| async {
+        beats.tick().await;
+        Some((ObjectRef::new(HEARTBEAT), beats))
+    });
+    let asked_for = stream::select(context.wakes.subscribe::<R::Object>(), heartbeats);
+    let triggers = stream::select(triggers, asked_for);
+    let mut pulse = Some(context.pulses.part(kind_of::<R::Object>()));
+    let frame = Arc::new(Frame { reconciler, context, failures, under_way: AtomicUsize::new(0) });
+    let ends = shutdown.clone();
+    let passes = Controller::for_shared_stream(own, cache.store())
         .reconcile_on(triggers)
         .with_config(Config::default().concurrency(concurrency))
-        .graceful_shutdown_on(async move { shutdown.cancelled().await })
+        .graceful_shutdown_on(async move { ends.cancelled().await })
         .run(
             |object, frame: Arc<Frame<R>>| async move { frame.pass(object).await },
             |_, never, _| match *never {},
-            frame,
-        )
-        .for_each(|result| {
-            match result {
+            frame.clone(),
+        );
+    let mut passes = pin!(passes);
+    let mut busy = tokio::time::interval(BEAT);
+    loop {
+        tokio::select! {
+            end = passes.next() => match end {
+                None => return,
+                Some(Err(ControllerError::ObjectNotFound(asked))) if asked.name == HEARTBEAT => beat(pulse.as_ref()),
                 // A trigger may name an object that is gone by now.
-                Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
-                Err(error) => tracing::error!(kind = %R::Object::kind(&()), %error, "the controller's queue failed"),
-            }
-            std::future::ready(())
-        })
-        .await;
+                Some(Ok(_) | Err(ControllerError::ObjectNotFound(_))) => {}
+                Some(Err(error)) => tracing::error!(kind = %R::Object::kind(&()), %error, "the controller's queue failed"),
+            },
+            // The queue waits for a place: that it is asked for nothing is no trouble.
+            _ = busy.tick() => if frame.under_way.load(Ordering::Relaxed) >= usize::from(concurrency) {
+                beat(pulse.as_ref());
+            },
+            // What is under way may take its time.
+            () = shutdown.cancelled(), if pulse.is_some() => pulse = None,
+        }
+    }
+}
+
+fn beat(pulse: Option<&Pulse>) {
+    if let Some(pulse) = pulse {
+        pulse.beat();
+    }
 }

@@ -48,9 +48,11 @@ pub fn stream_of<T: Send + 'static>(receiver: UnboundedReceiver<T>) -> BoxStream
     .boxed()
 }
 
-/// The objects whose fingerprint changed; calls `gone` for those that were deleted.
+/// The objects, among those that are this operator's, whose fingerprint changed; calls `gone` for
+/// those that were deleted, or are another one's now.
 pub fn worth_a_pass<K: Watched>(
     changes: UnboundedReceiver<Change<K>>,
+    is_own: impl Fn(&K) -> bool + Send + 'static,
     gone: impl Fn(&K) + Send + 'static,
 ) -> BoxStream<'static, Arc<K>> {
     let mut seen: HashMap<(String, String), Fingerprint> = HashMap::new();
@@ -59,6 +61,11 @@ pub fn worth_a_pass<K: Watched>(
             let key = namespaced_name(change.object().as_ref());
             let woken = match change {
                 Change::Deleted(object) => {
+                    seen.remove(&key);
+                    gone(&object);
+                    None
+                }
+                Change::Applied(object) if !is_own(&object) => {
                     seen.remove(&key);
                     gone(&object);
                     None
@@ -102,8 +109,24 @@ mod tests {
             sender.send(change).unwrap();
         }
         drop(sender);
-        let woken: Vec<_> = worth_a_pass(receiver, |_| ()).collect().await;
+        let woken: Vec<_> = worth_a_pass(receiver, |_| true, |_| ()).collect().await;
         let versions: Vec<_> = woken.iter().map(|o| o.metadata.resource_version.clone().unwrap()).collect();
         assert_eq!(versions, ["1", "3", "4", "6"]);
+    }
+
+    #[tokio::test]
+    async fn an_object_that_comes_back_from_another_operator_wakes() {
+        let (sender, receiver) = unbounded_channel();
+        for version in ["1", "2", "3"] {
+            sender.send(Change::Applied(object(1, None, version))).unwrap();
+        }
+        drop(sender);
+        let own = |object: &ConfigMap| object.metadata.resource_version.as_deref() != Some("2");
+        let (left, gone) = unbounded_channel();
+        let left = move |object: &ConfigMap| drop(left.send(object.metadata.resource_version.clone()));
+        let woken: Vec<_> = worth_a_pass(receiver, own, left).collect().await;
+        let versions: Vec<_> = woken.iter().map(|o| o.metadata.resource_version.clone().unwrap()).collect();
+        assert_eq!(versions, ["1", "3"]);
+        assert_eq!(stream_of(gone).collect::<Vec<_>>().await, [Some("2".to_owned())]);
     }
 }

@@ -53,7 +53,9 @@ impl Objects {
     pub async fn tell(&self, object: &Found) -> Result<(), String> {
         let group = object.api_version.split('/').next().unwrap_or_default();
         let kind = object.kind.as_str();
-        if self.context.wakes.reach(group, kind) {
+        let labels = object.seen["metadata"]["labels"].as_object();
+        let is_own = self.context.config.shard.as_ref().is_none_or(|shard| shard.matches(labels));
+        if is_own && self.context.wakes.reach(group, kind) {
             self.context.wakes.wake(group, kind, &object.namespace, &object.name);
             return Ok(());
         }

@@ -7,20 +7,22 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::from_fn_with_state;
 use futures::StreamExt as _;
 use http::{StatusCode, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 use super::bucket::{Bucket, Rate};
 use super::handle::{Answer, Handler, LIMITED, SUSPENDED};
 use super::routes::{Key, Routes};
 use crate::api::notification::v1::Receiver;
-use crate::controller::{Cache, namespaced_name};
+use crate::controller::{Cache, Context, namespaced_name};
+use crate::forward::{Forwarder, to_the_leader};
 
 const TOO_LARGE: Answer = (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n");
 const TOO_SLOW: Answer = (StatusCode::REQUEST_TIMEOUT, "the body took too long\n");
@@ -66,22 +68,26 @@ impl Default for Limits {
 }
 
 /// What has to be known before requests are answered.
-#[derive(Clone, Default)]
-pub struct Opening(Option<(Cache<Receiver>, Routes)>);
+#[derive(Clone)]
+pub struct Opening {
+    context: Context,
+    cache: Cache<Receiver>,
+    routes: Routes,
+}
 
 impl Opening {
     /// Every receiver was looked at once.
-    pub(super) fn of(cache: Cache<Receiver>, routes: Routes) -> Self {
-        Self(Some((cache, routes)))
+    pub(super) fn of(context: Context, cache: Cache<Receiver>, routes: Routes) -> Self {
+        Self { context, cache, routes }
     }
 
     /// Waits for it: a webhook that comes while the operator starts is answered a little later
     /// rather than refused.
     pub async fn ready(&self) {
-        let Some((cache, routes)) = &self.0 else { return };
-        cache.ready().await;
-        let all: Vec<Key> = cache.all().iter().map(|receiver| namespaced_name(receiver.as_ref())).collect();
-        routes.all_passed(&all).await;
+        self.cache.ready().await;
+        let own = self.cache.all().into_iter().filter(|receiver| self.context.is_own(receiver.as_ref()));
+        let all: Vec<Key> = own.map(|receiver| namespaced_name(receiver.as_ref())).collect();
+        self.routes.all_passed(&all).await;
     }
 }
 
@@ -89,11 +95,13 @@ impl Opening {
 pub struct Server {
     listener: TcpListener,
     door: Arc<Door>,
-    opening: Opening,
+    forwarder: Forwarder,
 }
 
 /// What all requests pass.
 struct Door {
+    opening: Opening,
+    is_open: OnceCell<()>,
     handler: Handler,
     limits: Limits,
     rate: Bucket,
@@ -102,21 +110,23 @@ struct Door {
 
 impl Server {
     /// A server on a listener.
-    pub(super) fn new(listener: TcpListener, handler: Handler, opening: Opening, limits: Limits) -> Self {
+    pub(super) fn new(
+        listener: TcpListener,
+        handler: Handler,
+        opening: Opening,
+        forwarder: Forwarder,
+        limits: Limits,
+    ) -> Self {
         let (rate, at_work) = (Bucket::new(limits.rate), Semaphore::new(limits.at_work));
-        Self { listener, door: Arc::new(Door { handler, limits, rate, at_work }), opening }
-    }
-
-    /// What it waits for before it answers.
-    pub fn opening(&self) -> Opening {
-        self.opening.clone()
+        let door = Door { opening, is_open: OnceCell::new(), handler, limits, rate, at_work };
+        Self { listener, door: Arc::new(door), forwarder }
     }
 
     /// Runs for ever. Connections end with this future.
     pub async fn run(self) {
-        self.opening.ready().await;
         let limits = self.door.limits;
-        let router = Router::new().fallback(answer).with_state(self.door);
+        let forwarding = from_fn_with_state(self.forwarder, to_the_leader);
+        let router = Router::new().fallback(answer).with_state(self.door).layer(forwarding);
         let free = Arc::new(Semaphore::new(limits.connections));
         let mut connections = JoinSet::new();
         loop {
@@ -153,6 +163,7 @@ async fn serve(stream: TcpStream, router: Router, limits: Limits) {
 }
 
 async fn answer(State(door): State<Arc<Door>>, request: Request) -> axum::response::Response {
+    door.is_open.get_or_init(|| door.opening.ready()).await;
     let (status, text) = door.pass(request).await;
     let mut response = axum::response::Response::new(Body::from(text));
     *response.status_mut() = status;

@@ -112,7 +112,7 @@ impl Editor<'_> {
         self.status.last_release_revision = 0;
         self.status.last_attempted_release_action = Some(attempted(action));
         self.status.storage_namespace = Some(desired.target.storage.clone());
-        self.progressing(&format!("Running '{}' action with timeout of {timeout}", action.as_str()));
+        self.progressing(&running(action.as_str(), timeout));
     }
 
     /// A revision is made; whether its objects become healthy is open.
@@ -228,8 +228,7 @@ impl Editor<'_> {
 
     /// A helm action that makes no release begins; `Ready` keeps what it says.
     pub fn runs(&mut self, action: &str, timeout: Duration) {
-        let message = format!("Running '{action}' action with timeout of {timeout}");
-        self.set(RECONCILING, Truth::True, reason::PROGRESSING, &message);
+        self.set(RECONCILING, Truth::True, reason::PROGRESSING, &running(action, timeout));
         self.remove(STALLED);
     }
 
@@ -379,6 +378,17 @@ impl Editor<'_> {
         self.status.install_failures = 0;
         self.status.upgrade_failures = 0;
     }
+}
+
+const RUNNING: &str = "Running '";
+
+fn running(action: &str, timeout: Duration) -> String {
+    format!("{RUNNING}{action}' action with timeout of {timeout}")
+}
+
+/// The helm action whose begin a message tells of.
+pub fn running_action(message: &str) -> Option<&str> {
+    message.strip_prefix(RUNNING)?.split_once("' action").map(|(action, _)| action)
 }
 
 /// The release that the status remembers. Where it does not say where helm's records are, they are

@@ -6,7 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::fault::Fault;
+use super::pass::Pass;
+use super::triggers::target;
+use crate::controller::namespaced_name;
+use crate::postrender;
 use crate::release::observed::{Journal as Entry, Target};
+use crate::release::{inherited, status};
 use crate::source::digest::sha256;
 
 /// The open entries, one file each. Kept in memory as well, so that reading costs nothing.
@@ -81,6 +87,36 @@ impl Journal {
 
     fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<Target, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass<'_> {
+    /// Takes over what an operator that is gone had begun, before the status says anything else.
+    pub(super) async fn inherit(&self) -> Result<(), Fault> {
+        let (context, journal) = (&self.controller.context, &self.controller.journal);
+        let target = target(&self.object);
+        let own = target.cluster.is_empty();
+        let inheritance = context.inheritance.get();
+        if !inheritance.is_some_and(|known| known.contains(&namespaced_name(self.object.as_ref())))
+            || journal.entry(&target).is_some()
+            // Of a release in another cluster nothing is known yet but what is on record.
+            || (!own && status::recorded(&self.status, &target).is_none())
+        {
+            return Ok(());
+        }
+        let revisions = if own { self.cluster.tools.storage.at_rest(&target).await? } else { Vec::new() };
+        let generation = self.object.metadata.generation.unwrap_or_default();
+        let rendering = postrender::rendering(&self.object.spec);
+        let Some(entry) = inherited::journal(&self.status, &target, generation, rendering, revisions.first()) else {
+            return Ok(());
+        };
+        let (namespace, name, action) = (&target.namespace, &target.name, entry.action.as_str());
+        tracing::info!(namespace, name, action, "takes over an action that another operator had begun");
+        // Without the entry the release is unlocked by time.
+        if let Err(error) = journal.begin(entry) {
+            tracing::warn!(%error, "the action is not taken over");
+        }
+        Ok(())
     }
 }
 

@@ -86,6 +86,7 @@ impl<'c> Pass<'c> {
     }
 
     async fn work(&mut self) -> Result<Requeue, Fault> {
+        self.inherit().await?;
         let inputs = match self.resolve().await? {
             ControlFlow::Break(end) => return Ok(end),
             ControlFlow::Continue(inputs) => inputs,

@@ -1,5 +1,6 @@
 //! Label selectors in their text form: `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1`.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
@@ -35,10 +36,16 @@ pub struct LabelSelectorError(String);
 impl LabelSelector {
     /// Whether these labels (or annotations), if there are any, are chosen.
     pub fn matches(&self, labels: Option<&Map<String, Value>>) -> bool {
-        self.0.iter().all(|requirement| {
-            let value = labels.and_then(|labels| labels.get(&requirement.key)).and_then(Value::as_str);
-            requirement.test.is_met_by(value)
-        })
+        self.is_met_by(|key| labels?.get(key)?.as_str())
+    }
+
+    /// Whether these labels are chosen.
+    pub fn chooses(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.is_met_by(|key| labels.get(key).map(String::as_str))
+    }
+
+    fn is_met_by<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> bool {
+        self.0.iter().all(|requirement| requirement.test.is_met_by(value(&requirement.key)))
     }
 }
 

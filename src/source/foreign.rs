@@ -104,7 +104,7 @@ mod tests {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (theirs_at, ours_at) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let theirs = Arc::new(ArtifactStore::open(theirs_at.path(), base.clone()).unwrap());
-        let server = tokio::spawn(axum::serve(listener, router(Arc::clone(&theirs))).into_future());
+        let server = tokio::spawn(axum::serve(listener, router(Arc::new(Arc::clone(&theirs).into()))).into_future());
         let artifact =
             theirs.put_file(&owner("GitRepository"), "main@sha1:1", "1.tgz", b"tree".to_vec()).await.unwrap();
 

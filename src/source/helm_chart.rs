@@ -190,9 +190,17 @@ impl HelmChartController {
             let message = format!("no artifact available for {kind} source '{name}'");
             Failure::transient(condition::FETCH_FAILED, reason::NO_SOURCE_ARTIFACT, message)
         };
+        let elsewhere = || {
+            let message = format!(
+                "{kind} '{namespace}/{name}' belongs to another shard; give it the labels of this HelmChart, or this \
+                 HelmChart the labels of the source (spec.chart.metadata.labels of a HelmRelease)"
+            );
+            Failure::transient(condition::FETCH_FAILED, reason::SOURCE_UNAVAILABLE, message)
+        };
         match reference.kind {
             ChartSourceKind::GitRepository => {
                 let source = self.context.caches.git_repositories.get(&namespace, name).ok_or_else(missing)?;
+                self.context.is_own(source.as_ref()).then_some(()).ok_or_else(elsewhere)?;
                 let artifact = source.status.as_ref().and_then(|status| status.artifact.clone());
                 artifact.map(From::Tree).ok_or_else(without)
             }
@@ -201,11 +209,13 @@ impl HelmChartController {
                 if source.spec.r#type == Some(HelmRepositoryType::Oci) {
                     return Ok(From::Registry(source));
                 }
+                self.context.is_own(source.as_ref()).then_some(()).ok_or_else(elsewhere)?;
                 let artifact = source.status.as_ref().and_then(|status| status.artifact.clone()).ok_or_else(without)?;
                 Ok(From::Repository(source, artifact))
             }
             ChartSourceKind::Bucket => {
                 let source = self.context.caches.buckets.get(&namespace, name).ok_or_else(missing)?;
+                self.context.is_own(source.as_ref()).then_some(()).ok_or_else(elsewhere)?;
                 let artifact = source.status.as_ref().and_then(|status| status.artifact.clone());
                 artifact.map(From::Tree).ok_or_else(without)
             }

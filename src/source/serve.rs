@@ -1,7 +1,7 @@
 //! Serves artifacts over HTTP, at the paths that their URLs name, for other consumers of
 //! Flux's source API.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
@@ -14,15 +14,21 @@ use tokio_util::io::ReaderStream;
 
 use super::store::ArtifactStore;
 
+/// A store that may be opened later than it is asked for.
+pub type Shelf = Arc<OnceLock<Arc<ArtifactStore>>>;
+
 /// Routes `GET /<kind>/<namespace>/<name>/<file>`.
-pub fn router(store: Arc<ArtifactStore>) -> Router {
-    Router::new().route("/{kind}/{namespace}/{name}/{file}", get(serve)).with_state(store)
+pub fn router(shelf: Shelf) -> Router {
+    Router::new().route("/{kind}/{namespace}/{name}/{file}", get(serve)).with_state(shelf)
 }
 
 async fn serve(
-    State(store): State<Arc<ArtifactStore>>,
+    State(shelf): State<Shelf>,
     Path((kind, namespace, name, file)): Path<(String, String, String, String)>,
 ) -> Response {
+    let Some(store) = shelf.get() else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
     let Some(path) = store.named_file(&kind, &namespace, &name, &file) else {
         return StatusCode::NOT_FOUND.into_response();
     };
@@ -56,7 +62,7 @@ mod tests {
         store.put_file(&owner, "1.0.0", "b-1.0.0.tgz", b"chart".to_vec()).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(async move { axum::serve(listener, router(store)).await });
+        let server = tokio::spawn(async move { axum::serve(listener, router(Arc::new(store.into()))).await });
         let _ = rustls::crypto::ring::default_provider().install_default();
         let fetch = async |path: &str| reqwest::get(format!("http://{address}/{path}")).await.unwrap();
         let found = fetch("helmchart/a/b/b-1.0.0.tgz").await;

@@ -124,7 +124,10 @@ async fn a_missing_helm_is_named_and_found_later() {
     let world = World::new("nohelm").await;
     let folder = tempfile::tempdir().expect("a folder");
     let binary = folder.path().join("helm");
+    // It is there while the operator starts, which checks that.
+    std::os::unix::fs::symlink(Helm::V4.path(), &binary).expect("a link");
     let _operator = world.operator().helm_binary(&binary).start().await;
+    std::fs::remove_file(&binary).expect("remove a link");
     world.apply(&world.release("ui", &json!({})));
     let object = world.says("ui", "Ready", "False", "No such file").await;
     assert!(message(&object, "Ready").contains(&binary.display().to_string()), "{object}");
@@ -142,8 +145,9 @@ async fn a_helm_that_cannot_be_used_or_floods_is_named_and_replaced() {
         let _ = std::fs::remove_file(&binary);
         std::os::unix::fs::symlink(program, &binary).expect("a link");
     };
-    put(&fakes.join("too-old"));
+    put(&Helm::V3.path());
     let _operator = world.operator().helm_binary(&binary).start().await;
+    put(&fakes.join("too-old"));
     world.apply(&world.release("ui", &json!({})));
     world.says("ui", "Ready", "False", "helm v3.2.1 is too old").await;
     put(&fakes.join("floods-later"));

@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use crate::control_plane::audit::{self, Request};
 use crate::control_plane::{ControlPlane, User};
 use crate::daemon::Scratch;
+use crate::fault_proxy::FaultProxy;
 use crate::tools::{self, tool, workspace};
 use crate::wait::wait_for;
 
@@ -111,6 +112,19 @@ impl TestBench {
     /// When there is no such account.
     pub fn token_of_account(&self, namespace: &str, account: &str) -> String {
         self.kubectl(&["create", "token", account, "--namespace", namespace, "--duration=1h"]).trim().to_owned()
+    }
+
+    /// The administrator's kubeconfig file, with another way to the API server.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn kubeconfig_via(&self, line: &FaultProxy) -> PathBuf {
+        let direct = std::fs::read_to_string(self.kubeconfig()).expect("read a kubeconfig");
+        let address = line.address();
+        let file = self.folder().join(format!("{}.kubeconfig", address.replace(':', "-")));
+        std::fs::write(&file, direct.replace(self.server(), &format!("https://{address}")))
+            .expect("write a kubeconfig");
+        file
     }
 
     /// The API server's address.

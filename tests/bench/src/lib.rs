@@ -69,6 +69,18 @@
 //! store.put("charts/ui/Chart.yaml", "…"); // into the bucket store.bucket() at store.endpoint()
 //! ```
 //!
+//! An operator behind a line of its own to the API server can be cut off from it:
+//!
+//! ```no_run
+//! # async fn test(bench: &fairlead_testbench::TestBench, binary: &std::path::Path) {
+//! use fairlead_testbench::{FaultProxy, Line, Operator};
+//!
+//! let line = FaultProxy::to(bench.server().trim_start_matches("https://"));
+//! let operator = Operator::builder(binary, bench).kubeconfig(&bench.kubeconfig_via(&line)).start().await;
+//! line.behave(Line::Hangs); // or Cut, or Works again
+//! # }
+//! ```
+//!
 //! Pods run on a simulated node. A pod asks for trouble by the annotation (or label) `bench.fairlead.dev/fault`:
 //!
 //! | fault | what it does |
@@ -92,6 +104,7 @@ pub mod control_plane;
 pub mod cosign;
 pub mod daemon;
 mod failure;
+pub mod fault_proxy;
 pub mod git_server;
 pub mod github_api;
 pub mod http_server;
@@ -113,6 +126,7 @@ pub use chart_server::{ChartServer, chart_files, fixture_chart, package};
 pub use control_plane::User;
 pub use control_plane::audit::Request;
 pub use cosign::CosignKey;
+pub use fault_proxy::{FaultProxy, Line};
 pub use git_server::{GitServer, KeyKind, Repository, SshKey};
 pub use http_server::Behaviour;
 pub use operator::{Operator, OperatorBuilder};

@@ -66,7 +66,7 @@ impl OperatorBuilder {
         self.args(["--watch-namespace", namespace])
     }
 
-    /// Adds flags.
+    /// Adds flags; one of those that every operator gets takes its place.
     #[must_use]
     pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
@@ -181,10 +181,19 @@ impl Operator {
     /// # Panics
     /// When it does not answer.
     pub async fn get(&self, path: &str) -> String {
+        self.try_get(path).await.unwrap_or_else(|error| panic!("{path}: {error}")).1
+    }
+
+    /// The status and the text at a path, or why there is no answer.
+    ///
+    /// # Panics
+    /// When no client can be made.
+    pub async fn try_get(&self, path: &str) -> Result<(u16, String), String> {
         crate::runtime::install_crypto();
         let client = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        let answer = client.get(format!("{}{path}", self.url())).send().await;
-        answer.expect("the operator answers").text().await.expect("the operator answers with text")
+        let answer = client.get(format!("{}{path}", self.url())).send().await.map_err(|error| error.to_string())?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.text().await.map_err(|error| error.to_string())?))
     }
 
     /// SIGKILL to the operator alone: what it has started must end by its own means.
@@ -200,13 +209,23 @@ impl Operator {
         self.daemon.terminate(grace).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// Its exit code, if it has ended (-1 when a signal ended it).
+    pub fn ended(&mut self) -> Option<i32> {
+        self.daemon.ended().map(|status| status.code().unwrap_or(-1))
+    }
+
+    /// Starts it again on the same data directory, without waiting for anything; SIGKILL first if it still runs.
+    pub fn respawn(&mut self) {
+        self.kill();
+        self.daemon = self.builder.daemon(&self.scratch, &self.listen);
+    }
+
     /// SIGKILL if it still runs, then starts it again on the same data directory and waits until it is ready.
     ///
     /// # Panics
     /// As [`OperatorBuilder::start`].
     pub async fn restart(&mut self) {
-        self.kill();
-        self.daemon = self.builder.daemon(&self.scratch, &self.listen);
+        self.respawn();
         self.wait_until_ready().await;
     }
 

@@ -1,0 +1,126 @@
+//! The API server: whether it answers, is new enough, and knows the kinds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::{Client, Resource};
+
+use super::Obstacle;
+use crate::api::helm::v2::HelmRelease;
+use crate::api::kustomize::v1::Kustomization;
+use crate::api::notification::v1::Receiver;
+use crate::api::source::v1::{Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
+use crate::args::Config;
+use crate::kube_ext::cluster::innermost;
+
+/// Part of readiness: the API server itself.
+pub const API_SERVER: &str = "the API server";
+/// Part of readiness: the kinds.
+const KINDS: &str = "custom resource definitions";
+
+/// The first minor version of Kubernetes 1 that has all that the definitions ask for.
+const OLDEST: u32 = 29;
+
+/// What is wrong with the API server.
+pub async fn look(config: &Config, client: &Client) -> Vec<Obstacle> {
+    let version = match client.apiserver_version().await {
+        Ok(version) => version,
+        Err(error) => {
+            return vec![Obstacle { part: API_SERVER, why: format!("it does not answer: {}", innermost(&error)) }];
+        }
+    };
+    if let Err(why) = judge(&version.major, &version.minor) {
+        return vec![Obstacle { part: API_SERVER, why }];
+    }
+    match missing(client, &kinds(config.receiver_listen.is_some())).await {
+        Ok(missing) if missing.is_empty() => Vec::new(),
+        Ok(missing) => vec![Obstacle { part: KINDS, why: not_installed(&missing) }],
+        Err(error) => vec![Obstacle { part: API_SERVER, why: innermost(&error) }],
+    }
+}
+
+/// Whether a version of Kubernetes will do. Some add a plus sign.
+fn judge(major: &str, minor: &str) -> Result<(), String> {
+    let digits = |text: &str| text.trim_end_matches(|last: char| !last.is_ascii_digit()).parse::<u32>().ok();
+    match (digits(major), digits(minor)) {
+        (Some(1), Some(minor)) if minor < OLDEST => {
+            Err(format!("it is Kubernetes 1.{minor}; 1.{OLDEST} or newer is needed"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Kinds by group and version.
+type Kinds = BTreeMap<String, BTreeSet<String>>;
+
+fn kinds(receivers: bool) -> Kinds {
+    let mut kinds = Kinds::new();
+    add::<HelmRelease>(&mut kinds);
+    add::<Kustomization>(&mut kinds);
+    add::<GitRepository>(&mut kinds);
+    add::<HelmRepository>(&mut kinds);
+    add::<HelmChart>(&mut kinds);
+    add::<OCIRepository>(&mut kinds);
+    add::<Bucket>(&mut kinds);
+    add::<ExternalArtifact>(&mut kinds);
+    if receivers {
+        add::<Receiver>(&mut kinds);
+    }
+    kinds
+}
+
+fn add<K: Resource<DynamicType = ()>>(kinds: &mut Kinds) {
+    kinds.entry(K::api_version(&()).into_owned()).or_default().insert(K::kind(&()).into_owned());
+}
+
+async fn missing(client: &Client, wanted: &Kinds) -> Result<Kinds, kube::Error> {
+    let mut missing = Kinds::new();
+    for (api_version, kinds) in wanted {
+        let served = match client.list_api_group_resources(api_version).await {
+            Ok(list) => list.resources.into_iter().map(|resource| resource.kind).collect(),
+            // The answer of a group that nobody serves is no object.
+            Err(kube::Error::Api(status)) if status.code == 404 => BTreeSet::new(),
+            Err(error) => return Err(error),
+        };
+        let lacking: BTreeSet<_> = kinds.difference(&served).cloned().collect();
+        if !lacking.is_empty() {
+            missing.insert(api_version.clone(), lacking);
+        }
+    }
+    Ok(missing)
+}
+
+fn not_installed(missing: &Kinds) -> String {
+    let names = missing.iter().map(|(api_version, kinds)| {
+        let kinds: Vec<_> = kinds.iter().map(String::as_str).collect();
+        format!("{} ({api_version})", kinds.join(", "))
+    });
+    let names = names.collect::<Vec<_>>().join("; ");
+    format!("the API server does not know {names}; run: fairlead crds | kubectl apply --server-side -f -")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_api_server_is_refused() {
+        assert_eq!(judge("1", "36"), Ok(()));
+        assert_eq!(judge("1", "29+"), Ok(()));
+        assert_eq!(judge("1", "28+").unwrap_err(), "it is Kubernetes 1.28; 1.29 or newer is needed");
+        assert_eq!(judge("2", "0"), Ok(()));
+        assert_eq!(judge("", "unknown"), Ok(()), "not for us to say");
+    }
+
+    #[test]
+    fn missing_kinds_are_named_with_what_installs_them() {
+        let all = kinds(true);
+        assert_eq!(all.values().map(BTreeSet::len).sum::<usize>(), 9);
+        assert_eq!(kinds(false).len(), 3);
+        let helm = Kinds::from([("helm.toolkit.fluxcd.io/v2".to_owned(), ["HelmRelease".to_owned()].into())]);
+        let words = not_installed(&helm);
+        assert!(
+            words.starts_with("the API server does not know HelmRelease (helm.toolkit.fluxcd.io/v2); run: "),
+            "{words}"
+        );
+    }
+}

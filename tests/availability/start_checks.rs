@@ -1,0 +1,135 @@
+//! What is in the way of a start is named, nothing is touched meanwhile, and the operator goes on by itself.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fairlead_testbench::{Helm, Operator, TestBench, User};
+use serde_json::json;
+
+use crate::scene::{Scene, ready_says, says};
+
+const WAITS: &str = "nothing is done before this is in order";
+
+#[tokio::test]
+async fn missing_definitions_are_named_and_waited_for() {
+    let bench = TestBench::start().await;
+    let mut operator = Operator::builder(Path::new(env!("CARGO_BIN_EXE_fairlead")), &bench).spawn();
+    let words = [
+        "HelmRelease (helm.toolkit.fluxcd.io/v2)",
+        "Bucket, ExternalArtifact, GitRepository, HelmChart",
+        "fairlead crds | kubectl apply --server-side -f -",
+    ];
+    ready_says(&operator, 503, &words).await;
+    let lines = operator.log_lines();
+    assert!(lines.iter().take(5).any(|line| line["message"] == WAITS), "{lines:?}");
+    bench.install_crds().await;
+    operator.wait_until_ready().await;
+    says(&operator, "is in order now", Duration::from_secs(1)).await;
+}
+
+fn role(scene: &Scene, rules: &serde_json::Value) {
+    let rbac = "rbac.authorization.k8s.io";
+    let version = format!("{rbac}/v1");
+    scene
+        .world
+        .apply(&json!({"apiVersion": version, "kind": "Role", "metadata": {"name": "operator"}, "rules": rules}));
+    scene.world.apply(&json!({
+        "apiVersion": version, "kind": "RoleBinding", "metadata": {"name": "operator"},
+        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "operator"},
+        "subjects": [{"apiGroup": rbac, "kind": "User", "name": "operator"}],
+    }));
+}
+
+#[tokio::test]
+async fn missing_rights_are_named_with_the_user_and_waited_for() {
+    let scene = Scene::new("rights").await;
+    let mut operator = scene.candidate().user(scene.world.bench, User::Operator).spawn();
+    let namespace = &scene.world.namespace;
+    let words = [
+        "the user operator may not",
+        &format!("list, watch, patch helmreleases.helm.toolkit.fluxcd.io in namespace {namespace}"),
+        &format!("patch kustomizations.kustomize.toolkit.fluxcd.io/status in namespace {namespace}"),
+        &format!("get, create, update leases.coordination.k8s.io in namespace {namespace}"),
+    ];
+    ready_says(&operator, 503, &words).await;
+    let all = |groups: &[&str]| json!({"apiGroups": groups, "resources": ["*"], "verbs": ["*"]});
+    let flux = ["helm", "source", "kustomize"].map(|group| format!("{group}.toolkit.fluxcd.io"));
+    let flux = all(&flux.each_ref().map(String::as_str));
+    role(&scene, &json!([flux, all(&[""])]));
+    ready_says(&operator, 503, &["may not: get, create, update leases.coordination.k8s.io"]).await;
+    assert_eq!(scene.lease(), serde_json::Value::Null);
+    role(&scene, &json!([flux, all(&[""]), all(&["coordination.k8s.io"])]));
+    operator.wait_until_ready().await;
+}
+
+fn put(script: &Path, text: &str) {
+    std::fs::write(script, text).expect("write a script");
+    std::fs::set_permissions(script, PermissionsExt::from_mode(0o755)).expect("make it executable");
+}
+
+#[tokio::test]
+async fn programs_that_cannot_be_used_are_named_and_waited_for() {
+    let scene = Scene::new("programs").await;
+    let program = |name: &str| scene.folder.path().join(name);
+    let (helm, git, kustomize) = (program("helm"), program("git"), program("kustomize"));
+    put(&git, "#!/bin/sh\necho no git here\n");
+    put(&kustomize, "#!/bin/sh\necho v4.5.7\n");
+    let flags = |flag: &'static str, path: &PathBuf| [flag.into(), path.clone().into_os_string()];
+    let operator = scene.world.operator().helm_binary(&helm).args(flags("--git", &git));
+    let mut operator = operator.args(flags("--kustomize", &kustomize)).spawn();
+    let missing = format!("--helm: {}", helm.display());
+    let words = [
+        missing.as_str(),
+        "No such file",
+        "\"no git here\", which is no version",
+        "it is v4.5.7; a version 5.x is needed",
+    ];
+    ready_says(&operator, 503, &words).await;
+    put(&kustomize, "#!/bin/sh\necho v5.8.1\n");
+    put(&git, "#!/bin/sh\necho git version 2.39.5\n");
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fake-helm/too-old");
+    std::os::unix::fs::symlink(old, &helm).expect("a link");
+    ready_says(&operator, 503, &["helm v3.2.1 is too old"]).await;
+    std::fs::remove_file(&helm).expect("remove a link");
+    std::os::unix::fs::symlink(Helm::V3.path(), &helm).expect("a link");
+    operator.wait_until_ready().await;
+}
+
+/// Runs the operator with its data directory on a small disk, which is full until a file shows up.
+const ON_A_FULL_DISK: &str = r#"#!/bin/sh
+for argument; do
+    [ "$previous" = --data-dir ] && data=$argument
+    previous=$argument
+done
+export data
+exec unshare --user --map-root-user --mount sh -c '
+    mkdir -p "$data" && mount -t tmpfs -o size=8m tmpfs "$data" || exit 9
+    head -c 9000000 /dev/zero >"$data/filler" 2>/dev/null
+    (until [ -e "@room@" ]; do sleep 0.05; done; rm "$data/filler") &
+    exec "$@"' sh "@fairlead@" "$@"
+"#;
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_waited_for() {
+    let scene = Scene::new("disk").await;
+    let (script, room) = (scene.folder.path().join("on-a-full-disk"), scene.folder.path().join("room"));
+    let text = ON_A_FULL_DISK.replace("@room@", &room.display().to_string());
+    put(&script, &text.replace("@fairlead@", env!("CARGO_BIN_EXE_fairlead")));
+    let mut operator = Operator::builder(&script, scene.world.bench).watch_namespace(&scene.world.namespace).spawn();
+    ready_says(&operator, 503, &["--data-dir: ", "No space left on device", "free some space"]).await;
+    std::fs::write(room, "").expect("make a file");
+    operator.wait_until_ready().await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_does_not_answer_is_named_and_waited_for() {
+    let scene = Scene::new("noapi").await;
+    let line = fairlead_testbench::FaultProxy::to(scene.world.bench.server().trim_start_matches("https://"));
+    line.behave(fairlead_testbench::Line::Cut);
+    let operator = scene.world.operator().kubeconfig(&scene.world.bench.kubeconfig_via(&line));
+    let mut operator = operator.spawn();
+    ready_says(&operator, 503, &["the API server: it does not answer"]).await;
+    line.behave(fairlead_testbench::Line::Works);
+    operator.wait_until_ready().await;
+}
