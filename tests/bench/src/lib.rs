@@ -69,6 +69,16 @@
 //! store.put("charts/ui/Chart.yaml", "…"); // into the bucket store.bucket() at store.endpoint()
 //! ```
 //!
+//! And a Prometheus scrapes what it is told to:
+//!
+//! ```no_run
+//! # async fn test() {
+//! use fairlead_testbench::Prometheus;
+//! let prometheus = Prometheus::start(&["http://127.0.0.1:9090"], "groups: []").await;
+//! let alerts = prometheus.alerts().await; // name, state and labels
+//! # }
+//! ```
+//!
 //! Pods run on a simulated node. A pod asks for trouble by the annotation (or label) `bench.fairlead.dev/fault`:
 //!
 //! | fault | what it does |
@@ -96,6 +106,7 @@ pub mod objects;
 pub mod operator;
 pub mod pki;
 pub mod ports;
+pub mod prometheus;
 pub mod proxy;
 pub mod registry;
 pub mod runtime;
@@ -112,6 +123,7 @@ pub use cosign::CosignKey;
 pub use git_server::{GitServer, KeyKind, Repository, SshKey};
 pub use http_server::Behaviour;
 pub use operator::{Operator, OperatorBuilder};
+pub use prometheus::Prometheus;
 pub use registry::{OciRegistry, tarball};
 pub use s3_server::S3Server;
 pub use sigstore::Sigstore;
