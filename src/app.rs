@@ -161,6 +161,7 @@ async fn start(config: Config, shutdown: CancellationToken) -> Result<Running, A
         Ok("the HTTP server")
     });
     watch_everything(&context, &mut running.pillars);
+    context.metrics.leads(true);
     start_controllers(&context, &store, &mut running).map_err(|source| AppError::DataDir { dir, source })?;
     let receivers = start_receiver(&context, &mut running).await?;
     let caches = context.caches.clone();

@@ -149,6 +149,9 @@ pub struct RunArgs {
     /// Objects that may be pruned at once without being told so, however large their share is.
     #[arg(long, env = "FAIRLEAD_PRUNE_CEILING_OBJECTS", default_value_t = Ceiling::default().objects, value_name = "N")]
     pub prune_ceiling_objects: usize,
+    /// What is told of the operator's own work.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
     /// Controllers to run, all by default.
     #[arg(long, env = "FAIRLEAD_CONTROLLERS", value_delimiter = ',', value_name = "LIST",
           default_values_t = [ControllerGroup::Source, ControllerGroup::Kustomize, ControllerGroup::Helm])]
@@ -159,6 +162,15 @@ pub struct RunArgs {
     /// What is logged: a level (error, warn, info, debug, trace) or filter directives.
     #[arg(long, env = "FAIRLEAD_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
+}
+
+/// Arguments of `fairlead run` that are about what it tells of itself.
+#[derive(Args, Clone, Debug)]
+pub struct TelemetryArgs {
+    /// Keep `gotk_reconcile_duration_seconds` for each object, as Flux does, and not only for each kind: 14 lines of
+    /// `/metrics` an object.
+    #[arg(long, env = "FAIRLEAD_METRICS_PER_OBJECT")]
+    pub metrics_per_object: bool,
 }
 
 /// Arguments of `fairlead run` that are about building folders.
@@ -225,6 +237,8 @@ pub struct Config {
     pub remote: RemoteOptions,
     /// How much of a `Kustomization` may be pruned at once.
     pub prune_ceiling: Ceiling,
+    /// What is told of the operator's own work.
+    pub telemetry: TelemetryArgs,
 }
 
 impl Config {
@@ -296,6 +310,7 @@ impl RunArgs {
                 insecure_tls: self.insecure_kubeconfig_tls,
                 default_account: given(self.default_kubeconfig_service_account.as_ref()),
             },
+            telemetry: self.telemetry.clone(),
             prune_ceiling: Ceiling { percent: self.prune_ceiling_percent, objects: self.prune_ceiling_objects },
         })
     }

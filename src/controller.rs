@@ -1,13 +1,15 @@
 //! The shared frame of every controller: one watch a kind, passes over objects with backoff,
-//! finalizers, status, events.
+//! finalizers, status, events, metrics.
 
 pub mod cache;
+pub mod changes;
 pub mod conditions;
 pub mod context;
 pub mod dependencies;
 pub mod frame;
 pub mod pace;
 pub mod references;
+pub mod resources;
 pub mod wake;
 pub mod wakes;
 

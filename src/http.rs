@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
 use crate::metrics::Metrics;
+use crate::metrics::exposition::Format;
 
 /// Whether the caches are warm. Cheap to clone.
 #[derive(Clone, Default)]
@@ -26,7 +27,7 @@ impl Readiness {
 }
 
 /// `/healthz` answers while the process lives, `/readyz` says 200 once the caches are warm and
-/// 503 before, `/metrics` is in the `OpenMetrics` text format.
+/// 503 before, `/metrics` is in the text format that the client asks for.
 pub fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
     let ready = move || {
         let ready = readiness.get();
@@ -38,12 +39,11 @@ pub fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
             }
         }
     };
-    let metrics = move || {
-        let text = metrics.text();
-        async move {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
-        }
+    let metrics = move |headers: HeaderMap| {
+        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let format = Format::accepted(accept.unwrap_or_default());
+        let text = metrics.text(format);
+        async move { ([(header::CONTENT_TYPE, format.content_type())], text).into_response() }
     };
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))

@@ -39,6 +39,7 @@ pub fn start(
     let routes = Routes::default();
     let controller = ReceiverController::new(context.clone(), cache.clone(), routes.clone());
     let (own, triggers) = (context.clone(), controller.triggers());
+    context.resources.show(&cache);
     let all = cache.clone();
     controllers.spawn(async move {
         run(own, all, controller, triggers, 1).await;

@@ -14,7 +14,9 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::changes::Changes;
 use super::references::References;
+use super::resources::Resources;
 use super::{Cache, Wakes, Watched};
 use crate::api::FINALIZER;
 use crate::api::helm::v2::HelmRelease;
@@ -62,6 +64,19 @@ impl Caches {
             external_artifacts.ready(),
         );
     }
+
+    fn resources(&self) -> Resources {
+        let resources = Resources::default();
+        resources.show(&self.helm_releases);
+        resources.show(&self.kustomizations);
+        resources.show(&self.git_repositories);
+        resources.show(&self.helm_repositories);
+        resources.show(&self.helm_charts);
+        resources.show(&self.oci_repositories);
+        resources.show(&self.buckets);
+        resources.show(&self.external_artifacts);
+        resources
+    }
 }
 
 type RecentKey = (&'static str, String, String);
@@ -84,6 +99,10 @@ pub struct Context {
     pub reporter: Reporter,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The objects that metrics show.
+    pub resources: Arc<Resources>,
+    /// Commits on their way to ready releases.
+    pub changes: Arc<Changes>,
     /// Cancelled when the operator is asked to end: take no new work.
     pub shutdown: CancellationToken,
     recent: Arc<Recent>,
@@ -92,14 +111,20 @@ pub struct Context {
 impl Context {
     /// A context with empty caches.
     pub fn new(client: Client, config: Arc<Config>, reporter: Reporter, shutdown: CancellationToken) -> Self {
+        let caches = Caches::default();
+        let resources = Arc::new(caches.resources());
+        let metrics = Arc::new(Metrics::new(config.telemetry.metrics_per_object));
+        metrics.look_up(Box::new(Arc::clone(&resources)));
         Self {
             client,
             config,
-            caches: Caches::default(),
+            caches,
             references: References::default(),
             wakes: Wakes::default(),
             reporter,
-            metrics: Arc::default(),
+            metrics,
+            resources,
+            changes: Arc::default(),
             shutdown,
             recent: Arc::default(),
         }
@@ -210,9 +235,12 @@ impl Context {
         }
     }
 
-    /// Forgets what was written to an object that is gone.
+    /// Forgets an object that is gone: what was written to it, and what was counted of it.
     pub fn forget<K: Watched>(&self, object: &K) {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).remove(&recent_key(object));
+        let (namespace, name) = super::namespaced_name(object);
+        self.wakes.forget(object);
+        self.changes.forget((&K::kind(&()), &namespace, &name));
     }
 }
 

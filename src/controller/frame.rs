@@ -13,6 +13,8 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::pace::Failures;
 use super::{Cache, Context, Requeue, Watched, namespaced_name, wake};
+use crate::metrics::PassResult;
+use crate::metrics::queue::{Queue, key};
 
 /// Longest pause after the API server failed.
 const API_FAILURE_PAUSE: Duration = Duration::from_secs(30);
@@ -30,17 +32,20 @@ pub trait Reconciler: Send + Sync + 'static {
 struct Frame<R: Reconciler> {
     reconciler: R,
     context: Context,
+    cache: Cache<R::Object>,
     failures: Arc<Failures>,
+    queue: Arc<Queue>,
 }
 
 impl<R: Reconciler> Frame<R> {
     async fn pass(&self, object: Arc<R::Object>) -> Result<Action, std::convert::Infallible> {
         let kind = kind_of::<R::Object>();
         let object = self.context.freshest(object);
-        let started = Instant::now();
+        let (namespace, name) = namespaced_name(object.as_ref());
+        let (key, started) = (key(&namespace, &name), Instant::now());
+        self.context.metrics.pass_begins(kind, self.queue.begin(key, started));
         let outcome = self.reconciler.reconcile(object.clone()).await;
         let requeue = outcome.unwrap_or_else(|error| {
-            let (namespace, name) = namespaced_name(object.as_ref());
             if is_conflict(&error) {
                 tracing::debug!(kind, namespace, name, %error, "changed meanwhile, looking again");
             } else {
@@ -48,8 +53,15 @@ impl<R: Reconciler> Frame<R> {
             }
             Requeue::Backoff { max: API_FAILURE_PAUSE }
         });
-        self.context.metrics.pass(kind, started.elapsed(), matches!(requeue, Requeue::Backoff { .. }));
-        Ok(self.failures.next(object.as_ref(), requeue).map_or_else(Action::await_change, Action::requeue))
+        self.context.metrics.pass(kind, (&namespace, &name), started.elapsed(), result_of(requeue));
+        if self.cache.get(&namespace, &name).is_none() {
+            // Its end was seen before that of the pass, which often makes it.
+            self.context.metrics.forget(kind, &namespace, &name);
+        }
+        self.queue.end(key);
+        let Some(pause) = self.failures.next(object.as_ref(), requeue) else { return Ok(Action::await_change()) };
+        self.queue.due(key, Instant::now() + pause);
+        Ok(Action::requeue(pause))
     }
 }
 
@@ -57,6 +69,18 @@ impl<R: Reconciler> Frame<R> {
 fn kind_of<K: Watched>() -> &'static str {
     let path = std::any::type_name::<K>();
     path.rsplit("::").next().unwrap_or(path)
+}
+
+fn result_of(requeue: Requeue) -> PassResult {
+    match requeue {
+        Requeue::OnChange => PassResult::Success,
+        Requeue::After(_) => PassResult::RequeueAfter,
+        Requeue::Backoff { .. } => PassResult::Error,
+    }
+}
+
+fn key_of<K: Watched>(object: &ObjectRef<K>) -> u64 {
+    key(object.namespace.as_deref().unwrap_or_default(), &object.name)
 }
 
 fn is_conflict(error: &kube::Error) -> bool {
@@ -73,21 +97,29 @@ pub async fn run<R: Reconciler>(
     triggers: BoxStream<'static, ObjectRef<R::Object>>,
     concurrency: u16,
 ) {
-    let failures = Arc::new(Failures::default());
+    let kind = kind_of::<R::Object>();
+    let (failures, queue) = (Arc::new(Failures::default()), context.metrics.queue(kind));
     let gone = {
-        let (failures, context) = (failures.clone(), context.clone());
+        let (failures, context, queue) = (failures.clone(), context.clone(), queue.clone());
         move |object: &R::Object| {
+            let (namespace, name) = namespaced_name(object);
             failures.forget(object);
             context.forget(object);
-            context.wakes.forget(object);
+            context.metrics.forget(kind, &namespace, &name);
+            queue.forget(key(&namespace, &name));
         }
     };
-    let own = wake::worth_a_pass(cache.changes(), gone);
+    let due = |queue: &Arc<Queue>| {
+        let queue = Arc::clone(queue);
+        move |object: &ObjectRef<R::Object>| queue.due(key_of(object), Instant::now())
+    };
+    let changed = due(&queue);
+    let own =
+        wake::worth_a_pass(cache.changes(), gone).inspect(move |object| changed(&ObjectRef::from_obj(object.as_ref())));
     cache.ready().await;
-    context.metrics.objects(kind_of::<R::Object>(), cache.all().len());
     let shutdown = context.shutdown.clone();
-    let triggers = stream::select(triggers, context.wakes.subscribe::<R::Object>());
-    let frame = Arc::new(Frame { reconciler, context, failures });
+    let triggers = stream::select(triggers, context.wakes.subscribe::<R::Object>()).inspect(due(&queue));
+    let frame = Arc::new(Frame { reconciler, context, cache: cache.clone(), failures, queue: Arc::clone(&queue) });
     Controller::for_shared_stream(own, cache.store())
         .reconcile_on(triggers)
         .with_config(Config::default().concurrency(concurrency))
@@ -99,8 +131,11 @@ pub async fn run<R: Reconciler>(
         )
         .for_each(|result| {
             match result {
+                Ok(_) => {}
                 // A trigger may name an object that is gone by now.
-                Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
+                Err(ControllerError::ObjectNotFound(gone)) => {
+                    queue.forget(key(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
+                }
                 Err(error) => tracing::error!(kind = %R::Object::kind(&()), %error, "the controller's queue failed"),
             }
             std::future::ready(())
