@@ -209,7 +209,7 @@ impl Running {
 }
 
 async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
-    let front = Front::default();
+    let front = Front::new(&config);
     let Front { readiness, desks, .. } = &front;
     readiness.lacks(START, "it is on its way");
     front.serve(&config, &mut running.pillars).await?;
@@ -239,7 +239,9 @@ async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
     running.meanwhile(warm(&context, readiness)).await?;
     tracing::info!("every watch is up");
     readiness.has(START);
+    context.metrics.leads(false);
     lead(&context, readiness, desks, running).await?;
+    context.metrics.leads(true);
     readiness.lacks(START, "the receivers are not known yet");
     desks.open();
     start_controllers(&context, &store, releases.as_ref(), running).map_err(unusable)?;
@@ -254,7 +256,6 @@ async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
 }
 
 /// What is served from the first moment on.
-#[derive(Default)]
 struct Front {
     readiness: Readiness,
     metrics: Arc<Metrics>,
@@ -264,6 +265,16 @@ struct Front {
 }
 
 impl Front {
+    fn new(config: &Config) -> Self {
+        Self {
+            readiness: Readiness::default(),
+            metrics: Arc::new(Metrics::new(config.telemetry.metrics_per_object)),
+            pulses: Pulses::default(),
+            shelf: Shelf::default(),
+            desks: Desks::default(),
+        }
+    }
+
     /// Serves health, metrics and artifacts.
     async fn serve(
         &self,

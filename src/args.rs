@@ -176,6 +176,9 @@ pub struct RunArgs {
     /// Several operators, and how one ends.
     #[command(flatten)]
     pub availability: AvailabilityArgs,
+    /// What is told of the operator's own work.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
     /// Controllers to run, all by default.
     #[arg(long, env = "FAIRLEAD_CONTROLLERS", value_delimiter = ',', value_name = "LIST",
           default_values_t = [ControllerGroup::Source, ControllerGroup::Kustomize, ControllerGroup::Helm])]
@@ -186,6 +189,15 @@ pub struct RunArgs {
     /// What is logged: a level (error, warn, info, debug, trace) or filter directives.
     #[arg(long, env = "FAIRLEAD_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     pub log_level: String,
+}
+
+/// Arguments of `fairlead run` that are about what it tells of itself.
+#[derive(Args, Clone, Debug)]
+pub struct TelemetryArgs {
+    /// Keep `gotk_reconcile_duration_seconds` for each object, as Flux does, and not only for each kind: 14 lines of
+    /// `/metrics` an object.
+    #[arg(long, env = "FAIRLEAD_METRICS_PER_OBJECT")]
+    pub metrics_per_object: bool,
 }
 
 /// Arguments of `fairlead run` that are about building folders.
@@ -264,6 +276,8 @@ pub struct Config {
     pub reached_at: Option<String>,
     /// Where other pods reach what is served on `receiver_listen`, if that is known.
     pub receiver_reached_at: Option<String>,
+    /// What is told of the operator's own work.
+    pub telemetry: TelemetryArgs,
 }
 
 impl Config {
@@ -364,6 +378,7 @@ impl RunArgs {
                 insecure_tls: self.insecure_kubeconfig_tls,
                 default_account: given(self.default_kubeconfig_service_account.as_ref()),
             },
+            telemetry: self.telemetry.clone(),
             prune_ceiling: Ceiling { percent: self.prune_ceiling_percent, objects: self.prune_ceiling_objects },
             shard: self.availability.shard()?,
             election: self.availability.election(&[

@@ -1,7 +1,8 @@
 //! The shared frame of every controller: one watch a kind, passes over objects with backoff,
-//! finalizers, status, events.
+//! finalizers, status, events, metrics.
 
 pub mod cache;
+pub mod changes;
 pub mod conditions;
 pub mod context;
 pub mod dependencies;
@@ -9,6 +10,7 @@ pub mod frame;
 pub mod pace;
 pub mod pulse;
 pub mod references;
+pub mod resources;
 pub mod wake;
 pub mod wakes;
 

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
 use crate::controller::pulse::Pulses;
 use crate::metrics::Metrics;
+use crate::metrics::exposition::Format;
 
 /// What the operator still lacks to be ready, by the part that lacks it. Cheap to clone.
 #[derive(Clone, Default)]
@@ -63,8 +64,9 @@ fn health(pulses: &Pulses) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, lines.collect())
 }
 
-/// `/healthz` says 200 while every part turns and else 503 with those that do not, `/readyz` says 200 once nothing is lacking and 503
-/// with what is lacking before, `/metrics` is in the `OpenMetrics` text format.
+/// `/healthz` says 200 while every part turns and else 503 with those that do not, `/readyz` says 200
+/// once nothing is lacking and 503 with what is lacking before, `/metrics` is in the text format that
+/// the client asks for.
 pub fn router(metrics: Arc<Metrics>, pulses: Pulses, readiness: Readiness) -> Router {
     let healthy = move || {
         let answer = health(&pulses);
@@ -74,12 +76,11 @@ pub fn router(metrics: Arc<Metrics>, pulses: Pulses, readiness: Readiness) -> Ro
         let answer = readiness.answer();
         async move { answer }
     };
-    let metrics = move || {
-        let text = metrics.text();
-        async move {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
-        }
+    let metrics = move |headers: HeaderMap| {
+        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let format = Format::accepted(accept.unwrap_or_default());
+        let text = metrics.text(format);
+        async move { ([(header::CONTENT_TYPE, format.content_type())], text).into_response() }
     };
     Router::new().route("/healthz", get(healthy)).route("/readyz", get(ready)).route("/metrics", get(metrics))
 }

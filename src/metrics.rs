@@ -1,26 +1,64 @@
-//! Prometheus metrics, under Flux's names where Flux has one.
+//! Prometheus metrics, under the names of Flux and of its controller framework where they have one.
+//!
+//! What happens is counted here. What can be looked up is looked up at each scrape, by collectors:
+//! the queues, the process, its children, the objects in the watch caches. Those take no memory,
+//! and cannot be stale.
 
-use std::sync::atomic::AtomicU64;
+mod children;
+pub mod exposition;
+mod host;
+pub mod queue;
+
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{EncodeLabel as _, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
 
-/// Which kind of object a pass was over and how it ended.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+use exposition::Format;
+use queue::{Queue, Queues};
+
+/// An object that a pass was over.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
 struct PassLabels {
     kind: &'static str,
+    /// Namespace and name, where each object has a series of its own.
+    object: Option<(String, String)>,
 }
 
-/// Which program ran and how it ended.
+impl EncodeLabelSet for PassLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder) -> Result<(), std::fmt::Error> {
+        ("kind", self.kind).encode(encoder.encode_label())?;
+        if let Some((namespace, name)) = &self.object {
+            ("name", name.as_str()).encode(encoder.encode_label())?;
+            ("namespace", namespace.as_str()).encode(encoder.encode_label())?;
+        }
+        Ok(())
+    }
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ChildLabels {
-    program: String,
-    outcome: &'static str,
+struct ControllerLabels {
+    controller: String,
+}
+
+/// What waits in a controller's queue; the two labels agree, as dashboards use either.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct QueueLabels {
+    name: String,
+    controller: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabels {
+    controller: String,
+    result: &'static str,
 }
 
 /// A helm action and how it ended.
@@ -37,70 +75,171 @@ struct WebhookLabels {
     outcome: &'static str,
 }
 
-/// Everything the operator counts. Cardinality is bounded: no label carries an object's name.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct NameLabels {
+    name: &'static str,
+}
+
+/// How a pass over an object ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassResult {
+    /// Nothing is to be done until something changes.
+    Success,
+    /// The object is looked at again after a while, as it is.
+    RequeueAfter,
+    /// It is tried again, with growing pauses.
+    Error,
+}
+
+impl PassResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::RequeueAfter => "requeue_after",
+            Self::Error => "error",
+        }
+    }
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Everything the operator counts. No label holds free text, and none but those of
+/// `--metrics-per-object` names an object.
 pub struct Metrics {
-    registry: Registry,
-    passes: Family<PassLabels, Histogram>,
-    failures: Family<PassLabels, Counter>,
-    children: Family<ChildLabels, Counter>,
+    registry: RwLock<Registry>,
+    per_object: bool,
+    passes: Histograms<PassLabels>,
+    times: Histograms<ControllerLabels>,
+    results: Family<ResultLabels, Counter>,
+    waits: Histograms<QueueLabels>,
     actions: Family<ActionLabels, Counter>,
+    action_times: Histograms<ActionLabels>,
     webhooks: Family<WebhookLabels, Counter>,
-    objects: Family<PassLabels, Gauge<f64, AtomicU64>>,
+    commits: Histogram,
+    leader: Family<NameLabels, Gauge>,
+    queues: Arc<Queues>,
+}
+
+fn pass_times() -> Histogram {
+    Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0])
+}
+
+fn action_times() -> Histogram {
+    Histogram::new([0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0])
+}
+
+fn commit_times() -> Histogram {
+    Histogram::new([0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0])
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::default();
-        let buckets = || Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0]);
-        let passes = Family::<PassLabels, Histogram>::new_with_constructor(buckets as fn() -> Histogram);
-        let metrics = Self {
-            passes,
-            failures: Family::default(),
-            children: Family::default(),
-            actions: Family::default(),
-            webhooks: Family::default(),
-            objects: Family::default(),
-            registry: Registry::default(),
-        };
-        registry.register_with_unit(
-            "gotk_reconcile_duration",
-            "Time one pass over an object took",
-            Unit::Seconds,
-            metrics.passes.clone(),
-        );
-        registry.register("fairlead_reconcile_failures", "Passes that ended in a retry", metrics.failures.clone());
-        registry.register(
-            "fairlead_child_processes",
-            "Child processes by program and outcome",
-            metrics.children.clone(),
-        );
-        registry.register("fairlead_helm_actions", "Helm actions by outcome", metrics.actions.clone());
-        registry.register("fairlead_webhooks", "Webhooks by type and outcome", metrics.webhooks.clone());
-        registry.register("fairlead_objects", "Objects in the watch caches", metrics.objects.clone());
-        Self { registry, ..metrics }
+        Self::new(false)
     }
 }
 
 impl Metrics {
+    /// Nothing counted yet. With `per_object`, the durations of passes are kept for each object.
+    pub fn new(per_object: bool) -> Self {
+        let metrics = Self {
+            registry: RwLock::default(),
+            per_object,
+            passes: Family::new_with_constructor(pass_times),
+            times: Family::new_with_constructor(pass_times),
+            results: Family::default(),
+            waits: Family::new_with_constructor(pass_times),
+            actions: Family::default(),
+            action_times: Family::new_with_constructor(action_times),
+            webhooks: Family::default(),
+            commits: commit_times(),
+            leader: Family::default(),
+            queues: Arc::default(),
+        };
+        metrics.register(&mut metrics.registry.write().unwrap_or_else(PoisonError::into_inner));
+        metrics
+    }
+
+    /// The registry ends each description with a full stop, and adds `_total` to counters.
+    fn register(&self, registry: &mut Registry) {
+        let of_passes = "Time that passes over objects took, in seconds";
+        registry.register("gotk_reconcile_duration_seconds", of_passes, self.passes.clone());
+        registry.register("controller_runtime_reconcile_time_seconds", of_passes, self.times.clone());
+        registry.register("controller_runtime_reconcile", "Passes over objects by result", self.results.clone());
+        registry.register(
+            "workqueue_queue_duration_seconds",
+            "Time from a pass being due to its begin, in seconds",
+            self.waits.clone(),
+        );
+        registry.register("fairlead_helm_actions", "Helm actions by outcome", self.actions.clone());
+        registry.register(
+            "fairlead_helm_action_duration_seconds",
+            "Time that helm took for actions, in seconds",
+            self.action_times.clone(),
+        );
+        registry.register("fairlead_webhooks", "Webhooks by type and outcome", self.webhooks.clone());
+        registry.register(
+            "fairlead_commit_to_ready_seconds",
+            "Time from a commit to a release that it changed being ready, in seconds",
+            self.commits.clone(),
+        );
+        registry.register(
+            "leader_election_master_status",
+            "Whether this process does the work (1) or waits to (0)",
+            self.leader.clone(),
+        );
+        let build = vec![
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("os", std::env::consts::OS),
+            ("arch", std::env::consts::ARCH),
+        ];
+        registry.register("fairlead_build", "The program that runs", Info::new(build));
+        registry.register_collector(Box::new(Arc::clone(&self.queues)));
+        registry.register_collector(Box::new(host::Host::starting_now()));
+        registry.register_collector(Box::new(children::Children));
+    }
+
+    /// Adds what is looked up at each scrape.
+    pub fn look_up(&self, collector: Box<dyn Collector>) {
+        self.registry.write().unwrap_or_else(PoisonError::into_inner).register_collector(collector);
+    }
+
+    /// The queue of the controller of a kind.
+    pub fn queue(&self, kind: &'static str) -> Arc<Queue> {
+        self.queues.of(&kind.to_lowercase())
+    }
+
+    /// A pass over an object of `kind` begins that was due for this time.
+    pub fn pass_begins(&self, kind: &'static str, waited: Duration) {
+        let controller = kind.to_lowercase();
+        let labels = QueueLabels { name: controller.clone(), controller };
+        self.waits.get_or_create(&labels).observe(waited.as_secs_f64());
+    }
+
     /// One pass over an object of `kind` ended.
-    pub fn pass(&self, kind: &'static str, elapsed: Duration, failed: bool) {
-        let labels = PassLabels { kind };
-        self.passes.get_or_create(&labels).observe(elapsed.as_secs_f64());
-        if failed {
-            self.failures.get_or_create(&labels).inc();
+    pub fn pass(&self, kind: &'static str, (namespace, name): (&str, &str), elapsed: Duration, result: PassResult) {
+        let seconds = elapsed.as_secs_f64();
+        let controller = kind.to_lowercase();
+        self.passes.get_or_create(&self.pass_labels(kind, namespace, name)).observe(seconds);
+        self.times.get_or_create(&ControllerLabels { controller: controller.clone() }).observe(seconds);
+        self.results.get_or_create(&ResultLabels { controller, result: result.as_str() }).inc();
+    }
+
+    /// An object of `kind` is gone.
+    pub fn forget(&self, kind: &'static str, namespace: &str, name: &str) {
+        if self.per_object {
+            self.passes.remove(&self.pass_labels(kind, namespace, name));
         }
     }
 
-    /// A child process ended.
-    pub fn child(&self, program: &str, succeeded: bool) {
-        let outcome = if succeeded { "success" } else { "failure" };
-        self.children.get_or_create(&ChildLabels { program: program.to_owned(), outcome }).inc();
+    fn pass_labels(&self, kind: &'static str, namespace: &str, name: &str) -> PassLabels {
+        PassLabels { kind, object: self.per_object.then(|| (namespace.to_owned(), name.to_owned())) }
     }
 
     /// A helm action (`install`, `upgrade`, `uninstall`, …) ended.
-    pub fn helm_action(&self, action: &'static str, succeeded: bool) {
-        let outcome = if succeeded { "success" } else { "failure" };
-        self.actions.get_or_create(&ActionLabels { action, outcome }).inc();
+    pub fn helm_action(&self, action: &'static str, elapsed: Duration, succeeded: bool) {
+        let labels = ActionLabels { action, outcome: outcome(succeeded) };
+        self.actions.get_or_create(&labels).inc();
+        self.action_times.get_or_create(&labels).observe(elapsed.as_secs_f64());
     }
 
     /// A webhook came in; `kind` is the type of its receiver, `unknown` for a path that nobody has.
@@ -108,41 +247,29 @@ impl Metrics {
         self.webhooks.get_or_create(&WebhookLabels { r#type: kind, outcome }).inc();
     }
 
-    /// How many objects of `kind` the watch cache holds.
-    pub fn objects(&self, kind: &'static str, count: usize) {
-        #[allow(clippy::cast_precision_loss, reason = "no cluster holds 2^52 objects of a kind")]
-        self.objects.get_or_create(&PassLabels { kind }).set(count as f64);
+    /// A release that a commit changed became ready this long after it.
+    pub fn commit_to_ready(&self, elapsed: Duration) {
+        self.commits.observe(elapsed.as_secs_f64());
     }
 
-    /// The exposition in the `OpenMetrics` text format.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing into a String cannot fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
-        text
+    /// Whether this process does the work.
+    pub fn leads(&self, leads: bool) {
+        self.leader.get_or_create(&NameLabels { name: "fairlead" }).set(leads.into());
     }
+
+    /// The exposition in a text format.
+    pub fn text(&self, format: Format) -> String {
+        let mut text = String::new();
+        let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
+        // Writing into a String cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        format.of(text)
+    }
+}
+
+fn outcome(succeeded: bool) -> &'static str {
+    if succeeded { "success" } else { "failure" }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passes_show_under_flux_name() {
-        let metrics = Metrics::default();
-        metrics.pass("HelmRelease", Duration::from_millis(20), true);
-        metrics.helm_action("install", true);
-        metrics.child("git", false);
-        metrics.objects("HelmRelease", 3);
-        let text = metrics.text();
-        for line in [
-            "gotk_reconcile_duration_seconds_count{kind=\"HelmRelease\"} 1",
-            "fairlead_reconcile_failures_total{kind=\"HelmRelease\"} 1",
-            "fairlead_helm_actions_total{action=\"install\",outcome=\"success\"} 1",
-            "fairlead_child_processes_total{program=\"git\",outcome=\"failure\"} 1",
-            "fairlead_objects{kind=\"HelmRelease\"} 3.0",
-        ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
-        }
-    }
-}
+mod tests;

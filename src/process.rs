@@ -17,6 +17,10 @@ use zeroize::Zeroizing;
 
 use crate::redact::Redactor;
 
+mod tally;
+
+pub use tally::{Count, counts};
+
 /// Name of the hidden subcommand that binds a child's life to the operator's.
 pub const GUARD_SUBCOMMAND: &str = "child-guard";
 
@@ -203,6 +207,7 @@ impl Command {
     /// Runs the child to its end.
     pub async fn run(mut self) -> Result<Output, ProcessError> {
         let started = Instant::now();
+        let mut running = tally::Running::begin(&self.program);
         let input = self.stdin.take();
         let mut child = self.spawn(input.is_some())?;
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
@@ -240,6 +245,7 @@ impl Command {
         if !within_limit {
             return Err(ProcessError::OutputTooLarge { program: self.program, limit: self.output_limit });
         }
+        running.ended(status.success());
         Ok(Output {
             code: status.code().unwrap_or(-1),
             stdout: printed,

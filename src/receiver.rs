@@ -53,6 +53,7 @@ impl Receivers {
     /// Starts the controller, without which no path is known.
     pub fn start(self, context: &Context, controllers: &mut JoinSet<&'static str>) {
         let controller = ReceiverController::new(context.clone(), self.cache.clone(), self.routes);
+        context.resources.show(&self.cache);
         let (own, triggers) = (context.clone(), controller.triggers());
         controllers.spawn(async move {
             run(own, self.cache, controller, triggers, 1).await;

@@ -13,7 +13,7 @@ cache=${FAIRLEAD_TOOLS_CACHE:-$HOME/.cache/fairlead/tools}
 # The version that a tool's go.mod pins for a module, without its leading v.
 pinned() { sed -nE "s|^\s*(require )?$2 v([^ ]+).*|\2|p" "$here/$1/go.mod" | head -n 1; }
 
-# One line "binary=package" per program, then one line "-X …" per version variable: helm and Kubernetes report (and
+# One line "binary=package" per program, then one line "-X …" per version variable, and "-tags …" for build tags: helm and Kubernetes report (and
 # decide by) what is stamped here, and would call themselves v1.20 or v0.0.0 otherwise.
 recipe() {
   local version minor client
@@ -55,6 +55,11 @@ recipe() {
       echo "-X sigs.k8s.io/release-utils/version.gitVersion=v$(pinned cosign github.com/sigstore/cosign/v3)"
       ;;
     flux) echo "-X main.VERSION=$(pinned flux github.com/fluxcd/flux2/v2)" ;;
+    prometheus)
+      printf '%s=github.com/prometheus/prometheus/cmd/%s\n' prometheus{,} promtool{,}
+      # Tests name their targets: no clients of clouds.
+      echo '-tags remove_all_sd'
+      ;;
     cargo-deny | cargo-fuzz) echo "$1=$(cat "$here/$1/version")" ;;
     *) echo "tools/build.sh: no recipe for a tool named '$1'" >&2; return 1 ;;
   esac
@@ -65,10 +70,11 @@ key() {
 }
 
 build_go() {
-  local tool=$1 out=$2 stamps program
+  local tool=$1 out=$2 stamps tags program
+  tags=$(recipe "$tool" | sed -n 's/^-tags //p')
   stamps=$(recipe "$tool" | grep '^-X' | tr '\n' ' ' || true)
-  for program in $(recipe "$tool" | grep -v '^-X'); do
-    go build -C "$here/$tool" -mod=readonly -trimpath -buildvcs=false -ldflags "-s -w $stamps" \
+  for program in $(recipe "$tool" | grep -v '^-'); do
+    go build -C "$here/$tool" -mod=readonly -trimpath -buildvcs=false -tags "$tags" -ldflags "-s -w $stamps" \
       -o "$out/${program%%=*}" "${program#*=}"
   done
 }

@@ -14,8 +14,10 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::changes::Changes;
 use super::pulse::Pulses;
 use super::references::References;
+use super::resources::Resources;
 use super::{Cache, Wakes, Watched};
 use crate::api::FINALIZER;
 use crate::api::helm::v2::HelmRelease;
@@ -78,6 +80,19 @@ impl Caches {
             external_artifacts.ready(),
         );
     }
+
+    fn resources(&self) -> Resources {
+        let resources = Resources::default();
+        resources.show(&self.helm_releases);
+        resources.show(&self.kustomizations);
+        resources.show(&self.git_repositories);
+        resources.show(&self.helm_repositories);
+        resources.show(&self.helm_charts);
+        resources.show(&self.oci_repositories);
+        resources.show(&self.buckets);
+        resources.show(&self.external_artifacts);
+        resources
+    }
 }
 
 type RecentKey = (&'static str, String, String);
@@ -102,6 +117,10 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Signs of life.
     pub pulses: Pulses,
+    /// The objects that metrics show.
+    pub resources: Arc<Resources>,
+    /// Commits on their way to ready releases.
+    pub changes: Arc<Changes>,
     /// Cancelled when the operator is asked to end: take no new work.
     pub shutdown: CancellationToken,
     /// The releases (namespace and name) that were this operator's when it began to lead: nobody else
@@ -121,15 +140,20 @@ impl Context {
         pulses: Pulses,
         shutdown: CancellationToken,
     ) -> Self {
+        let caches = Caches::default();
+        let resources = Arc::new(caches.resources());
+        metrics.look_up(Box::new(Arc::clone(&resources)));
         Self {
             client,
             config,
-            caches: Caches::default(),
+            caches,
             references: References::default(),
             wakes: Wakes::default(),
             reporter,
             metrics,
             pulses,
+            resources,
+            changes: Arc::default(),
             shutdown,
             inheritance: Arc::default(),
             recent: Arc::default(),
@@ -252,9 +276,12 @@ impl Context {
         }
     }
 
-    /// Forgets what was written to an object that is gone.
+    /// Forgets an object that is gone: what was written to it, and what was counted of it.
     pub fn forget<K: Watched>(&self, object: &K) {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).remove(&recent_key(object));
+        let (namespace, name) = super::namespaced_name(object);
+        self.wakes.forget(object);
+        self.changes.forget((&K::kind(&()), &namespace, &name));
     }
 }
 

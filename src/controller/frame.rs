@@ -16,6 +16,8 @@ use kube::runtime::reflector::ObjectRef;
 use super::pace::Failures;
 use super::pulse::{BEAT, Pulse};
 use super::{Cache, Context, Requeue, Watched, namespaced_name, wake};
+use crate::metrics::PassResult;
+use crate::metrics::queue::{Queue, key};
 
 /// Longest pause after the API server failed.
 const API_FAILURE_PAUSE: Duration = Duration::from_secs(30);
@@ -33,8 +35,10 @@ pub trait Reconciler: Send + Sync + 'static {
 struct Frame<R: Reconciler> {
     reconciler: R,
     context: Context,
+    cache: Cache<R::Object>,
     failures: Arc<Failures>,
     under_way: AtomicUsize,
+    queue: Arc<Queue>,
 }
 
 /// Asked for among the objects, to see whether the queue still turns; no object has such a name.
@@ -45,14 +49,17 @@ impl<R: Reconciler> Frame<R> {
         let _counted = Counted::among(&self.under_way);
         // A trigger, or an earlier requeue, may name an object of another operator's.
         if !self.context.is_own(object.as_ref()) {
+            let (namespace, name) = namespaced_name(object.as_ref());
+            self.queue.forget(key(&namespace, &name));
             return Ok(Action::await_change());
         }
         let kind = kind_of::<R::Object>();
         let object = self.context.freshest(object);
-        let started = Instant::now();
+        let (namespace, name) = namespaced_name(object.as_ref());
+        let (key, started) = (key(&namespace, &name), Instant::now());
+        self.context.metrics.pass_begins(kind, self.queue.begin(key, started));
         let outcome = self.reconciler.reconcile(object.clone()).await;
         let requeue = outcome.unwrap_or_else(|error| {
-            let (namespace, name) = namespaced_name(object.as_ref());
             if is_conflict(&error) {
                 tracing::debug!(kind, namespace, name, %error, "changed meanwhile, looking again");
             } else {
@@ -60,8 +67,15 @@ impl<R: Reconciler> Frame<R> {
             }
             Requeue::Backoff { max: API_FAILURE_PAUSE }
         });
-        self.context.metrics.pass(kind, started.elapsed(), matches!(requeue, Requeue::Backoff { .. }));
-        Ok(self.failures.next(object.as_ref(), requeue).map_or_else(Action::await_change, Action::requeue))
+        self.context.metrics.pass(kind, (&namespace, &name), started.elapsed(), result_of(requeue));
+        if self.cache.get(&namespace, &name).is_none() {
+            // Its end was seen before that of the pass, which often makes it.
+            self.context.metrics.forget(kind, &namespace, &name);
+        }
+        self.queue.end(key);
+        let Some(pause) = self.failures.next(object.as_ref(), requeue) else { return Ok(Action::await_change()) };
+        self.queue.due(key, Instant::now() + pause);
+        Ok(Action::requeue(pause))
     }
 }
 
@@ -87,6 +101,18 @@ fn kind_of<K: Watched>() -> &'static str {
     path.rsplit("::").next().unwrap_or(path)
 }
 
+fn result_of(requeue: Requeue) -> PassResult {
+    match requeue {
+        Requeue::OnChange => PassResult::Success,
+        Requeue::After(_) => PassResult::RequeueAfter,
+        Requeue::Backoff { .. } => PassResult::Error,
+    }
+}
+
+fn key_of<K: Watched>(object: &ObjectRef<K>) -> u64 {
+    key(object.namespace.as_deref().unwrap_or_default(), &object.name)
+}
+
 fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_conflict() || status.is_not_found())
 }
@@ -101,32 +127,41 @@ pub async fn run<R: Reconciler>(
     triggers: BoxStream<'static, ObjectRef<R::Object>>,
     concurrency: u16,
 ) {
-    let failures = Arc::new(Failures::default());
+    let kind = kind_of::<R::Object>();
+    let (failures, queue) = (Arc::new(Failures::default()), context.metrics.queue(kind));
     let gone = {
-        let (failures, context) = (failures.clone(), context.clone());
+        let (failures, context, queue) = (failures.clone(), context.clone(), queue.clone());
         move |object: &R::Object| {
+            let (namespace, name) = namespaced_name(object);
             failures.forget(object);
             context.forget(object);
-            context.wakes.forget(object);
+            context.metrics.forget(kind, &namespace, &name);
+            queue.forget(key(&namespace, &name));
         }
     };
     let is_own = {
         let context = context.clone();
         move |object: &R::Object| context.is_own(object)
     };
-    let own = wake::worth_a_pass(cache.changes(), is_own, gone);
+    let due = |queue: &Arc<Queue>| {
+        let queue = Arc::clone(queue);
+        move |object: &ObjectRef<R::Object>| queue.due(key_of(object), Instant::now())
+    };
+    let changed = due(&queue);
+    let own = wake::worth_a_pass(cache.changes(), is_own, gone)
+        .inspect(move |object| changed(&ObjectRef::from_obj(object.as_ref())));
     cache.ready().await;
-    let mine = cache.all().iter().filter(|object| context.is_own(object.as_ref())).count();
-    context.metrics.objects(kind_of::<R::Object>(), mine);
     let shutdown = context.shutdown.clone();
     let heartbeats = stream::unfold(tokio::time::interval(BEAT), |mut beats| async {
         beats.tick().await;
         Some((ObjectRef::new(HEARTBEAT), beats))
     });
-    let asked_for = stream::select(context.wakes.subscribe::<R::Object>(), heartbeats);
-    let triggers = stream::select(triggers, asked_for);
+    let triggers = stream::select(triggers, context.wakes.subscribe::<R::Object>()).inspect(due(&queue));
+    let triggers = stream::select(triggers, heartbeats);
     let mut pulse = Some(context.pulses.part(kind_of::<R::Object>()));
-    let frame = Arc::new(Frame { reconciler, context, failures, under_way: AtomicUsize::new(0) });
+    let (all, queued) = (cache.clone(), Arc::clone(&queue));
+    let frame =
+        Arc::new(Frame { reconciler, context, cache: all, failures, under_way: AtomicUsize::new(0), queue: queued });
     let ends = shutdown.clone();
     let passes = Controller::for_shared_stream(own, cache.store())
         .reconcile_on(triggers)
@@ -145,7 +180,10 @@ pub async fn run<R: Reconciler>(
                 None => return,
                 Some(Err(ControllerError::ObjectNotFound(asked))) if asked.name == HEARTBEAT => beat(pulse.as_ref()),
                 // A trigger may name an object that is gone by now.
-                Some(Ok(_) | Err(ControllerError::ObjectNotFound(_))) => {}
+                Some(Err(ControllerError::ObjectNotFound(gone))) => {
+                    queue.forget(key(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
+                }
+                Some(Ok(_)) => {}
                 Some(Err(error)) => tracing::error!(kind = %R::Object::kind(&()), %error, "the controller's queue failed"),
             },
             // The queue waits for a place: that it is asked for nothing is no trouble.

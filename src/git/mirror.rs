@@ -77,6 +77,8 @@ pub struct Export {
     dir: tempfile::TempDir,
     /// The first line of the commit's message.
     pub subject: String,
+    /// When the commit was made, in seconds since 1970.
+    pub committed: Option<i64>,
     /// The submodules, if they were asked for.
     pub submodules: Vec<Submodule>,
 }
@@ -264,14 +266,15 @@ impl Mirror {
             self.run(argv::show_commit(&self.dir, commit), timeout),
         );
         archived.map_err(damaged)?;
-        let subject = output::commit_subject(&shown.map_err(damaged)?);
+        let shown = shown.map_err(damaged)?;
+        let (subject, committed) = (output::commit_subject(&shown), output::commit_time(&shown));
         let (from, into) = (tar.clone(), dir.path().to_owned());
         let unpacked = tokio::task::spawn_blocking(move || {
             let file = fs::File::open(&from).map_err(|source| archive::ArchiveError::Io { path: from, source })?;
             archive::unpack(io::BufReader::new(file), &into)
         });
         match unpacked.await {
-            Ok(Ok(())) => Ok(Export { dir, subject, submodules: Vec::new() }),
+            Ok(Ok(())) => Ok(Export { dir, subject, committed, submodules: Vec::new() }),
             Ok(Err(error)) if error.is_disk_full() => Err(GitError::new(Cause::DiskFull, error.to_string())),
             Ok(Err(error)) => Err(GitError::new(Cause::Other, format!("cannot unpack commit {commit}: {error}"))),
             Err(error) => Err(GitError::new(Cause::Other, format!("unpacking commit {commit} ended early: {error}"))),

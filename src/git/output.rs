@@ -249,6 +249,14 @@ pub fn is_commit_hash(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// When a commit object was made, by its committer's clock: seconds since 1970.
+pub fn commit_time(object: &[u8]) -> Option<i64> {
+    let text = String::from_utf8_lossy(object);
+    let committer = text.lines().take_while(|line| !line.is_empty()).find(|line| line.starts_with("committer "))?;
+    // `committer Name <address> 1700000000 +0100`, and the name may hold anything but `>`.
+    committer.rsplit_once("> ")?.1.split(' ').next()?.parse().ok()
+}
+
 /// The subject of a commit object: its message's first line, 50 characters at the most.
 pub fn commit_subject(object: &[u8]) -> String {
     let text = String::from_utf8_lossy(object);
@@ -336,6 +344,15 @@ mod tests {
         assert_eq!(error.cause, Cause::Unreachable);
         assert!(!error.message.contains("hunter2") && !error.message.contains('\n'), "{error}");
         assert_eq!(GitError::from_stderr(1, "").message, "git ended with code 1");
+    }
+
+    #[test]
+    fn the_committers_time_is_read() {
+        let commit =
+            "tree x\nauthor A <a@b> 1600000000 +0000\ncommitter B > C <b@c> 1700000000 -0730\n\ncommitter <x> 1";
+        assert_eq!(commit_time(commit.as_bytes()), Some(1_700_000_000));
+        assert_eq!(commit_time(b"tree x\n\ncommitter D <d@e> 1700000000 +0000"), None);
+        assert_eq!(commit_time(b"committer D <d@e> soon +0000\n\n"), None);
     }
 
     #[test]

@@ -88,8 +88,8 @@ impl Pass<'_> {
             return Ok(Next::End(Requeue::After(std::time::Duration::ZERO)));
         };
         let desired = &inputs.desired;
-        let (namespace, name) = (desired.target.namespace.as_str(), desired.target.name.as_str());
-        tracing::info!(namespace, name, action = action.as_str(), why, "running helm");
+        let (kind, namespace, name) = self.named();
+        tracing::info!(kind, namespace, name, action = action.as_str(), why, "running helm");
         let limit = Duration::from(desired.settings(action).timeout);
         self.editor().begins(desired, action, facts.same_attempt(), limit);
         self.status.last_attempted_revision_digest.clone_from(&self.oci_digest);
@@ -104,8 +104,9 @@ impl Pass<'_> {
         self.ran_helm = true;
         let started = Instant::now();
         let result = self.make_release(inputs, action, base > 0).await;
-        self.controller.context.metrics.helm_action(action.as_str(), result.is_ok());
-        self.status.last_attempted_release_action_duration = Some(Duration::from(rounded(started.elapsed())));
+        let elapsed = started.elapsed();
+        self.controller.context.metrics.helm_action(action.as_str(), elapsed, result.is_ok());
+        self.status.last_attempted_release_action_duration = Some(Duration::from(rounded(elapsed)));
         match result {
             Ok(()) => Ok(Next::Changed),
             Err(failure) => {
@@ -124,7 +125,8 @@ impl Pass<'_> {
         let written = crds::apply(client, &inputs.chart_file, &inputs.values, policy).await;
         let written = written.map_err(|error| error.to_string())?;
         if !written.is_empty() {
-            tracing::info!(release = %inputs.desired.target.name, definitions = ?written, "applied the chart's definitions");
+            let (kind, namespace, name) = self.named();
+            tracing::info!(kind, namespace, name, definitions = ?written, "applied the chart's definitions");
         }
         let helm = self.helm(&inputs.desired.target).await.map_err(|error| error.to_string())?;
         let instructions = Instructions::of(&self.object, &self.controller.context.config.kustomize);
@@ -305,11 +307,12 @@ impl Pass<'_> {
             wait: false,
             deletion_propagation: Some(uninstall.deletion_propagation.as_str().to_owned()),
         };
+        let started = Instant::now();
         let result = match self.helm(target).await {
             Ok(helm) => helm.uninstall(&action).await.map(drop),
             Err(error) => Err(error),
         };
-        self.controller.context.metrics.helm_action("uninstall", result.is_ok());
+        self.controller.context.metrics.helm_action("uninstall", started.elapsed(), result.is_ok());
         self.cluster.tools.verifier.forget(target);
         self.controller.drifts.forget(target);
         let version = newest.version;

@@ -139,7 +139,8 @@ impl Pass<'_> {
 
     async fn remove_referred(&self, release: &(String, String)) {
         if let Err(error) = self.controller.store.remove(&owner(release)).await {
-            tracing::warn!(%error, "the package of a referred chart stays behind");
+            let (namespace, name) = release;
+            tracing::warn!(kind = "HelmRelease", namespace, name, %error, "the package of a referred chart stays behind");
         }
     }
 }

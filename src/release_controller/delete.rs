@@ -82,7 +82,8 @@ impl Pass<'_> {
                 }
             }
             if let Err(error) = self.controller.journal.end(target) {
-                tracing::warn!(%error, "an entry of the journal stays behind");
+                let (kind, namespace, name) = self.named();
+                tracing::warn!(kind, namespace, name, %error, "an entry of the journal stays behind");
             }
         }
         self.delete_chart().await?;

@@ -59,7 +59,7 @@ impl Pass<'_> {
             }
             Err(IdentityError::Remote(RemoteError::Api { source, .. })) => return Err(Fault::Api(*source)),
             Err(error @ IdentityError::Remote(RemoteError::Missing(_))) => {
-                tracing::warn!(namespace, name, %error, "the release is left as it is");
+                tracing::warn!(kind = "HelmRelease", namespace, name, %error, "the release is left as it is");
                 return Ok(Ok(false));
             }
             Err(error @ IdentityError::Remote(_)) => {
@@ -68,7 +68,8 @@ impl Pass<'_> {
             Err(error) => return Ok(Err(error.to_string())),
         }
         if let Some(account) = self.missing_account().await? {
-            tracing::warn!(namespace, name, account, "its service account is gone: the release is left as it is");
+            let message = "its service account is gone: the release is left as it is";
+            tracing::warn!(kind = "HelmRelease", namespace, name, account, "{message}");
             return Ok(Ok(false));
         }
         Ok(Ok(true))

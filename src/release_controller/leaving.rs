@@ -51,8 +51,8 @@ impl Pass<'_> {
         if remaining.is_empty() || elapsed >= longest {
             self.controller.leaving.end(target);
             if !remaining.is_empty() {
-                let (namespace, name, left) = (&target.namespace, &target.name, remaining.join(", "));
-                tracing::warn!(namespace, name, left, "objects of an uninstalled release are still there");
+                let ((kind, namespace, name), left) = (self.named(), remaining.join(", "));
+                tracing::warn!(kind, namespace, name, left, "objects of an uninstalled release are still there");
             }
             return Ok(None);
         }

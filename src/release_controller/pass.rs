@@ -16,7 +16,7 @@ use crate::api::condition::READY;
 use crate::api::helm::v2::{HelmRelease, HelmReleaseSpec, HelmReleaseStatus, PostRenderStrategy, ServerSideApplyMode};
 use crate::api::{annotation, unsupported};
 use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON, NOT_ACTED_ON};
-use crate::controller::{Requeue, jittered};
+use crate::controller::{Requeue, jittered, namespaced_name};
 use crate::release::status::Editor;
 
 /// Reason: a record of helm's cannot be read.
@@ -100,7 +100,8 @@ impl<'c> Pass<'c> {
     /// An entry that cannot be removed does no harm beyond a needless look.
     fn end_journal(&self) {
         if let Err(error) = self.controller.journal.end(&target(&self.object)) {
-            tracing::warn!(%error, "an entry of the journal stays behind");
+            let (kind, namespace, name) = self.named();
+            tracing::warn!(kind, namespace, name, %error, "an entry of the journal stays behind");
         }
     }
 
@@ -113,9 +114,26 @@ impl<'c> Pass<'c> {
         }
     }
 
+    /// Kind, namespace and name of the object, for log lines.
+    pub fn named(&self) -> (&'static str, String, String) {
+        let (namespace, name) = namespaced_name(self.object.as_ref());
+        ("HelmRelease", namespace, name)
+    }
+
     /// Stores the status where it differs from the stored one.
     pub async fn save(&mut self) -> Result<(), kube::Error> {
-        self.object = self.controller.context.put_status(self.object.as_ref(), self.status.clone()).await?;
+        let context = &self.controller.context;
+        self.object = context.put_status(self.object.as_ref(), self.status.clone()).await?;
+        let (generation, stays) = (self.object.metadata.generation, self.object.metadata.deletion_timestamp.is_none());
+        if stays
+            && self.status.observed_generation == generation
+            && conditions::ready(&self.status.conditions, generation)
+        {
+            let (release, generation) = (namespaced_name(self.object.as_ref()), generation.unwrap_or_default());
+            if let Some(took) = context.changes.ready(release, generation, Timestamp::now()) {
+                context.metrics.commit_to_ready(took);
+            }
+        }
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Sets a failure back: to an earlier revision, or by removing the release.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -53,11 +55,12 @@ impl Pass<'_> {
         self.remediated = true;
         let server_side = self.cluster.tools.storage.was_server_side(target, to).await?.unwrap_or_default();
         let action = self.rollback_action(inputs, to, server_side);
+        let started = Instant::now();
         let result = match self.helm(target).await {
             Ok(helm) => helm.rollback(&action).await,
             Err(error) => Err(error),
         };
-        self.controller.context.metrics.helm_action("rollback", result.is_ok());
+        self.controller.context.metrics.helm_action("rollback", started.elapsed(), result.is_ok());
         let Err(error) = result else {
             return Ok(Next::Changed);
         };
@@ -86,8 +89,8 @@ impl Pass<'_> {
     /// Says that a helm action begins, and notes it in the journal; `Err` says why that cannot be.
     async fn begin(&mut self, inputs: &Inputs, action: Action, base: i64) -> Result<Result<(), String>, Fault> {
         let target = inputs.desired.target.clone();
-        let (namespace, name) = (target.namespace.as_str(), target.name.as_str());
-        tracing::info!(namespace, name, action = action.as_str(), why = "the release failed", "running helm");
+        let (kind, namespace, name) = self.named();
+        tracing::info!(kind, namespace, name, action = action.as_str(), why = "the release failed", "running helm");
         self.editor().runs(action.as_str(), Duration::from(inputs.desired.settings(action).timeout));
         self.save().await?;
         let entry = Journal { target, action, base, config_digest: String::new(), rendering: Rendering::default() };

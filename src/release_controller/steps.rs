@@ -122,8 +122,9 @@ impl Pass<'_> {
             }
             Decision::Release { action, why } if self.ran_helm => {
                 // Whatever the reason: a release is never made twice without a pause.
-                let (namespace, name) = (&target.namespace, &target.name);
+                let (kind, namespace, name) = self.named();
                 tracing::warn!(
+                    kind,
                     namespace,
                     name,
                     action = action.as_str(),
@@ -151,7 +152,8 @@ impl Pass<'_> {
             Decision::AwaitLock { version, until } => Ok(self.await_lock(target, version, until)),
             Decision::Uninstall { target: old, why } => self.replace(&old, &why).await,
             Decision::Forget { why } => {
-                tracing::info!(namespace = target.namespace, name = target.name, why, "starting anew");
+                let (kind, namespace, name) = self.named();
+                tracing::info!(kind, namespace, name, why, "starting anew");
                 self.editor().forget();
                 Ok(Next::Remembered)
             }
@@ -334,8 +336,8 @@ impl Pass<'_> {
 
     async fn discard(&mut self, target: &Target, version: i64) -> Result<Next, Fault> {
         self.cluster.tools.storage.discard(target, version).await?;
-        let (namespace, name) = (&target.namespace, &target.name);
-        tracing::info!(namespace, name, version, "removed the half-made revision of an interrupted action");
+        let (kind, namespace, name) = self.named();
+        tracing::info!(kind, namespace, name, version, "removed the half-made revision of an interrupted action");
         Ok(Next::Changed)
     }
 
@@ -367,7 +369,8 @@ impl Pass<'_> {
     }
 
     async fn replace(&mut self, old: &Target, why: &str) -> Result<Next, Fault> {
-        tracing::info!(namespace = old.namespace, name = old.name, why, "uninstalling");
+        let ((kind, namespace, name), release) = (self.named(), &old.name);
+        tracing::info!(kind, namespace, name, release, why, "uninstalling");
         match self.uninstall(old).await? {
             Outcome::Done(message) => {
                 self.editor().uninstalled(&message);

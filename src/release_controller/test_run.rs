@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -38,8 +39,8 @@ impl Pass<'_> {
         let target = &inputs.desired.target;
         let test = self.object.spec.test.clone().unwrap_or_default();
         let timeout = settings::test_timeout(&self.object.spec);
-        let (namespace, name) = (target.namespace.as_str(), target.name.as_str());
-        tracing::info!(namespace, name, action = "test", why = "the release is made", "running helm");
+        let (kind, namespace, name) = self.named();
+        tracing::info!(kind, namespace, name, action = "test", why = "the release is made", "running helm");
         self.editor().runs("test", Duration::from(timeout));
         self.save().await?;
         let slots = Arc::clone(&self.controller.test_slots);
@@ -50,11 +51,12 @@ impl Pass<'_> {
             timeout,
             filters: test.filters.iter().map(|filter| (filter.name.clone(), filter.exclude)).collect(),
         };
+        let started = Instant::now();
         let result = match self.helm(target).await {
             Ok(helm) => helm.test(&action).await,
             Err(error) => Err(error),
         };
-        self.controller.context.metrics.helm_action("test", result.is_ok());
+        self.controller.context.metrics.helm_action("test", started.elapsed(), result.is_ok());
         let Some(stored) = self.cluster.tools.storage.stored(target, version).await? else {
             return Ok(Next::Changed);
         };

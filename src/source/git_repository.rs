@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::broadcast::error::RecvError;
@@ -149,7 +150,14 @@ impl GitRepositoryController {
             .put_directory(&owner, &revision, &file, export.path(), rules)
             .await
             .map_err(|error| lifecycle::storage_failure(&error))?;
-        status.artifact = Some(artifact);
+        let before = status.artifact.replace(artifact);
+        if before.as_ref().is_none_or(|before| before.revision != revision) {
+            // A repository's first commit was there before it.
+            let committed = export.committed.filter(|_| before.is_some());
+            let committed = committed.and_then(|second| Timestamp::from_second(second).ok());
+            let source = (owner.kind.as_str(), owner.namespace.as_str(), owner.name.as_str());
+            self.context.changes.seen(source, &revision, committed, Timestamp::now());
+        }
         status.included_artifacts = included;
         status.observed_ignore.clone_from(&spec.ignore);
         status.observed_recurse_submodules = spec.recurse_submodules;

@@ -137,7 +137,7 @@ impl HelmRepositoryController {
         if !object.finalizers().is_empty() {
             let owner = lifecycle::owner_of(object.as_ref());
             if let Err(error) = self.store.remove(&owner).await {
-                tracing::warn!(namespace = owner.namespace, name = owner.name, %error, "cannot remove artifacts");
+                tracing::warn!(kind = owner.kind, namespace = owner.namespace, name = owner.name, %error, "cannot remove artifacts");
                 return Ok(Requeue::Backoff { max: DEFAULT_INTERVAL });
             }
             self.context.remove_finalizer(object.as_ref()).await?;

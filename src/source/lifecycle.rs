@@ -143,8 +143,10 @@ pub async fn stored_artifact<K: Source>(
     artifact: Option<&Artifact>,
 ) -> Result<Option<Artifact>, Failure> {
     let Some(artifact) = artifact else { return Ok(None) };
-    if let Err(error) = store.collect(&owner_of(object), artifact).await {
-        tracing::warn!(path = artifact.path, %error, "older artifacts cannot be removed");
+    let owner = owner_of(object);
+    if let Err(error) = store.collect(&owner, artifact).await {
+        let Owner { kind, namespace, name } = owner;
+        tracing::warn!(kind, namespace, name, path = artifact.path, %error, "older artifacts cannot be removed");
     }
     match store.has(artifact).await {
         Ok(true) => Ok(Some(Artifact { url: store.url(&artifact.path), ..artifact.clone() })),

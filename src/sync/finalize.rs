@@ -8,6 +8,7 @@ use crate::api::condition::reason;
 use crate::api::kustomize::v1::{DeletionPolicy, Kustomization};
 use crate::controller::Requeue;
 use crate::source::lifecycle;
+use crate::source::store::Owner;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -58,8 +59,10 @@ pub(super) async fn finalize(
 async fn end(controller: &KustomizationController, object: &Kustomization) -> Result<Requeue, kube::Error> {
     controller.memories.forget(object);
     // What was fetched for it from another operator.
-    if let Err(error) = controller.store.remove(&lifecycle::owner_of(object)).await {
-        tracing::warn!(%error, "a fetched artifact stays behind");
+    let owner = lifecycle::owner_of(object);
+    if let Err(error) = controller.store.remove(&owner).await {
+        let Owner { kind, namespace, name } = owner;
+        tracing::warn!(kind, namespace, name, %error, "a fetched artifact stays behind");
     }
     controller.context.remove_finalizer(object).await?;
     Ok(Requeue::OnChange)

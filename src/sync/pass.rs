@@ -19,6 +19,7 @@ use super::validate::validate;
 use super::wait::Exceptions;
 use crate::api::condition::reason;
 use crate::api::kustomize::v1::KustomizationSpec;
+use crate::controller::changes::Changed;
 use crate::drift::ignore::IgnoreRules;
 use crate::kube_ext::apply::{Change, Conflict};
 use crate::kube_ext::discovery::Resolver;
@@ -61,6 +62,8 @@ pub struct Done {
     pub inventory: Option<Inventory>,
     /// Objects that were created, configured or deleted, in words.
     pub changes: Vec<String>,
+    /// Releases that were created or configured.
+    pub releases: Vec<Changed>,
     /// Digests of the manifests that are applied.
     pub digests: BTreeMap<ObjectId, u64>,
     /// Objects whose health is another matter.
@@ -78,6 +81,7 @@ impl Done {
             ending,
             inventory: None,
             changes: Vec::new(),
+            releases: Vec::new(),
             digests: known.clone(),
             exceptions: Exceptions::default(),
             digest: None,
@@ -177,6 +181,7 @@ impl Pass<'_> {
             ending,
             inventory: Some(inventory),
             changes: changes(&outcome, &collected),
+            releases: releases(&outcome),
             exceptions: outcome.exceptions,
             digest: None,
             redactor: Redactor::default(),
@@ -290,6 +295,15 @@ fn taken(conflicts: &[Conflict]) -> String {
         shown.push(format!("{} more", conflicts.len() - TAKEN_SHOWN));
     }
     format!(" (took over {})", shown.join(", "))
+}
+
+fn releases(outcome: &Outcome) -> Vec<Changed> {
+    let changed = outcome.applied.iter().filter_map(|(id, done)| {
+        let generation = done.generation.filter(|_| done.change != Some(Change::Unchanged))?;
+        let is_release = id.kind == "HelmRelease" && id.group == "helm.toolkit.fluxcd.io";
+        is_release.then(|| Changed { release: (id.namespace.clone(), id.name.clone()), generation })
+    });
+    changed.collect()
 }
 
 fn changes(outcome: &Outcome, collected: &Collected) -> Vec<String> {

@@ -19,6 +19,7 @@ use crate::api::condition::{READY, reason};
 use crate::api::kustomize::v1::{Kustomization, KustomizationSpec, KustomizationStatus};
 use crate::api::meta::Artifact;
 use crate::api::unsupported;
+use crate::controller::changes::Changed;
 use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON, NOT_ACTED_ON};
 use crate::controller::{Context, Reconciler, Requeue, dependencies, jittered, namespaced_name};
 use crate::health::expressions::Checks;
@@ -152,7 +153,7 @@ impl KustomizationController {
     }
 
     async fn pass(&self, object: Arc<Kustomization>, work: Work<'_>) -> Result<Requeue, kube::Error> {
-        let started = Instant::now();
+        let (started, since) = (Instant::now(), Timestamp::now());
         let artifact = work.artifact;
         let strict = self.context.config.build.strict_substitutions;
         let material = match Material::gather(&self.context.client, &object, strict).await {
@@ -175,6 +176,7 @@ impl KustomizationController {
         }
         let known = self.memories.get(&object).map(|memory| memory.digests).unwrap_or_default();
         let done = self.apply(&object, work, &material, &known, full).await;
+        self.measure(&object, artifact, done.releases, since);
         let inventory = done.inventory.unwrap_or_else(|| inventory_of(&object));
         let mut memory = Memory {
             input,
@@ -264,6 +266,22 @@ impl KustomizationController {
         };
         let done = Box::pin(pass.run(root, known, full)).await;
         Done { ending: self.explained(object, cluster, done.ending).await, ..done }
+    }
+
+    /// Has the way of a new revision measured to the releases that it changed in this cluster.
+    fn measure(&self, object: &Kustomization, artifact: &Artifact, changed: Vec<Changed>, since: Timestamp) {
+        let applied = object.status.as_ref().and_then(|status| status.last_applied_revision.as_ref());
+        if changed.is_empty() || applied == Some(&artifact.revision) || object.spec.kube_config.is_some() {
+            return;
+        }
+        let source = source::source_id(object);
+        let source = (source.kind.as_str(), source.namespace.as_str(), source.name.as_str());
+        let begun = self.context.changes.begun(source, &artifact.revision).unwrap_or(artifact.last_update_time.0);
+        // A folder that was not asked for until now has not been on its way either.
+        let asked_for = object.metadata.creation_timestamp.as_ref().map_or(begun, |created| created.0);
+        for took in self.context.changes.applied(changed, begun.max(asked_for), since) {
+            self.context.metrics.commit_to_ready(took);
+        }
     }
 
     async fn check_health(

@@ -62,6 +62,8 @@ pub struct Done {
     pub version: String,
     /// What it took; `None` when its own labels keep us off it, or when it was not due.
     pub change: Option<Change>,
+    /// The generation that the object has by that, where it was written.
+    pub generation: Option<i64>,
     /// Fields that somebody else owned with another value until now.
     pub taken: Vec<Conflict>,
     /// Digest of the manifest; none when it has to be applied again all the same.
@@ -241,6 +243,7 @@ impl Task {
         Done {
             version: self.resolved.resource.version.clone(),
             change: applied.as_ref().map(|applied| applied.change),
+            generation: applied.as_ref().and_then(|applied| applied.object["metadata"]["generation"].as_i64()),
             taken: applied.map(|applied| applied.taken).unwrap_or_default(),
             digest: Some(self.digest),
         }

@@ -81,6 +81,16 @@
 //! # }
 //! ```
 //!
+//! And a Prometheus scrapes what it is told to:
+//!
+//! ```no_run
+//! # async fn test() {
+//! use fairlead_testbench::Prometheus;
+//! let prometheus = Prometheus::start(&["http://127.0.0.1:9090"], "groups: []").await;
+//! let alerts = prometheus.alerts().await; // name, state and labels
+//! # }
+//! ```
+//!
 //! Pods run on a simulated node. A pod asks for trouble by the annotation (or label) `bench.fairlead.dev/fault`:
 //!
 //! | fault | what it does |
@@ -112,6 +122,7 @@ pub mod objects;
 pub mod operator;
 pub mod pki;
 pub mod ports;
+pub mod prometheus;
 pub mod proxy;
 pub mod registry;
 pub mod runtime;
@@ -130,6 +141,7 @@ pub use fault_proxy::{FaultProxy, Line};
 pub use git_server::{GitServer, KeyKind, Repository, SshKey};
 pub use http_server::Behaviour;
 pub use operator::{Operator, OperatorBuilder};
+pub use prometheus::Prometheus;
 pub use registry::{OciRegistry, tarball};
 pub use s3_server::S3Server;
 pub use sigstore::Sigstore;
