@@ -37,6 +37,13 @@ struct WebhookLabels {
     outcome: &'static str,
 }
 
+/// A notification to somebody and what became of it.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct NotificationLabels {
+    to: &'static str,
+    outcome: &'static str,
+}
+
 /// Everything the operator counts. Cardinality is bounded: no label carries an object's name.
 pub struct Metrics {
     registry: Registry,
@@ -45,6 +52,7 @@ pub struct Metrics {
     children: Family<ChildLabels, Counter>,
     actions: Family<ActionLabels, Counter>,
     webhooks: Family<WebhookLabels, Counter>,
+    notifications: Family<NotificationLabels, Counter>,
     objects: Family<PassLabels, Gauge<f64, AtomicU64>>,
 }
 
@@ -59,6 +67,7 @@ impl Default for Metrics {
             children: Family::default(),
             actions: Family::default(),
             webhooks: Family::default(),
+            notifications: Family::default(),
             objects: Family::default(),
             registry: Registry::default(),
         };
@@ -76,6 +85,11 @@ impl Default for Metrics {
         );
         registry.register("fairlead_helm_actions", "Helm actions by outcome", metrics.actions.clone());
         registry.register("fairlead_webhooks", "Webhooks by type and outcome", metrics.webhooks.clone());
+        registry.register(
+            "fairlead_notifications",
+            "Notifications by receiver and outcome",
+            metrics.notifications.clone(),
+        );
         registry.register("fairlead_objects", "Objects in the watch caches", metrics.objects.clone());
         Self { registry, ..metrics }
     }
@@ -106,6 +120,12 @@ impl Metrics {
     /// A webhook came in; `kind` is the type of its receiver, `unknown` for a path that nobody has.
     pub fn webhook(&self, kind: &'static str, outcome: &'static str) {
         self.webhooks.get_or_create(&WebhookLabels { r#type: kind, outcome }).inc();
+    }
+
+    /// A notification was sent, or not; `to` is the type of its provider, `alerts` for all of them,
+    /// or `events-addr`.
+    pub fn notification(&self, to: &'static str, outcome: &'static str) {
+        self.notifications.get_or_create(&NotificationLabels { to, outcome }).inc();
     }
 
     /// How many objects of `kind` the watch cache holds.
