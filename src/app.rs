@@ -19,6 +19,7 @@ use crate::controller::{Cache, Context, Watched};
 use crate::helm::ReleaseCache;
 use crate::http::{self, Readiness};
 use crate::kube_ext::recorder;
+use crate::notification::{Forwarder, Notifier, NotifierError};
 use crate::receiver;
 use crate::release_controller;
 use crate::source::{self, store::ArtifactStore};
@@ -80,6 +81,9 @@ pub enum AppError {
     /// A watch ended.
     #[error(transparent)]
     Watch(#[from] CacheError),
+    /// Notifications cannot go on.
+    #[error(transparent)]
+    Notifier(#[from] NotifierError),
     /// A part that must not end has ended.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),
@@ -160,6 +164,7 @@ async fn start(config: Config, shutdown: CancellationToken) -> Result<Running, A
         axum::serve(listener, routes).await.map_err(|_| AppError::Ended("the HTTP server"))?;
         Ok("the HTTP server")
     });
+    start_notifications(&context, &mut running.pillars);
     watch_everything(&context, &mut running.pillars);
     start_controllers(&context, &store, &mut running).map_err(|source| AppError::DataDir { dir, source })?;
     let receivers = start_receiver(&context, &mut running).await?;
@@ -178,6 +183,21 @@ async fn start(config: Config, shutdown: CancellationToken) -> Result<Running, A
         "fairlead runs"
     );
     Ok(running)
+}
+
+/// Before all that tells events, so that none is missed.
+fn start_notifications(context: &Context, pillars: &mut JoinSet<Result<&'static str, AppError>>) {
+    if context.config.controllers.contains(&ControllerGroup::Notification) {
+        let notifier = Notifier::new(context);
+        pillars.spawn(async move { notifier.run().await.map(|()| "the notifier").map_err(AppError::from) });
+    }
+    if let Some(address) = &context.config.events_addr {
+        let forwarder = Forwarder::new(context, address.clone());
+        pillars.spawn(async move {
+            forwarder.run().await;
+            Ok("the forwarder of events")
+        });
+    }
 }
 
 /// Receives webhooks, if that is asked for; gives what has to be ready before the operator is.

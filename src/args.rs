@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use url::Url;
 
 use crate::kube_ext::cluster::Settings;
 use crate::kube_ext::remote::RemoteOptions;
@@ -71,6 +72,17 @@ pub enum ControllerGroup {
     Kustomize,
     /// `HelmRelease`.
     Helm,
+    /// `Alert` and `Provider`.
+    Notification,
+}
+
+impl ControllerGroup {
+    /// What runs when nobody says what: everything, but for the alerts where another program is told
+    /// of the events, as that one looks after them.
+    fn defaults(events_addr: Option<&Url>) -> BTreeSet<Self> {
+        let alerts = events_addr.is_none().then_some(Self::Notification);
+        [Self::Source, Self::Kustomize, Self::Helm].into_iter().chain(alerts).collect()
+    }
 }
 
 /// How log lines look.
@@ -149,10 +161,15 @@ pub struct RunArgs {
     /// Objects that may be pruned at once without being told so, however large their share is.
     #[arg(long, env = "FAIRLEAD_PRUNE_CEILING_OBJECTS", default_value_t = Ceiling::default().objects, value_name = "N")]
     pub prune_ceiling_objects: usize,
-    /// Controllers to run, all by default.
-    #[arg(long, env = "FAIRLEAD_CONTROLLERS", value_delimiter = ',', value_name = "LIST",
-          default_values_t = [ControllerGroup::Source, ControllerGroup::Kustomize, ControllerGroup::Helm])]
-    pub controllers: Vec<ControllerGroup>,
+    /// Controllers to run; all by default, with --events-addr all but notification.
+    #[arg(long, env = "FAIRLEAD_CONTROLLERS", value_delimiter = ',', value_name = "LIST")]
+    pub controllers: Option<Vec<ControllerGroup>>,
+    /// URL that every event is posted to, such as that of Flux's notification-controller.
+    #[arg(long, env = "FAIRLEAD_EVENTS_ADDR", value_name = "URL")]
+    pub events_addr: Option<String>,
+    /// How long the same event is not sent to the same alerts again.
+    #[arg(long, env = "FAIRLEAD_RATE_LIMIT_INTERVAL", default_value = "5m", value_name = "DURATION")]
+    pub rate_limit_interval: crate::api::meta::Duration,
     /// How log lines look.
     #[arg(long, env = "FAIRLEAD_LOG_FORMAT", default_value = "json", value_enum)]
     pub log_format: LogFormat,
@@ -174,16 +191,6 @@ pub struct BuildArgs {
     /// Let a kustomization.yaml refer to files and folders by URL, which are fetched at every build.
     #[arg(long, env = "FAIRLEAD_ALLOW_REMOTE_BASES")]
     pub allow_remote_bases: bool,
-}
-
-impl std::fmt::Display for ControllerGroup {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Source => "source",
-            Self::Kustomize => "kustomize",
-            Self::Helm => "helm",
-        })
-    }
 }
 
 /// What the operator runs with: checked, complete, no further defaults.
@@ -213,6 +220,10 @@ pub struct Config {
     pub watch_namespace: Option<String>,
     /// Controllers to run.
     pub controllers: BTreeSet<ControllerGroup>,
+    /// Where every event is posted, if anywhere.
+    pub events_addr: Option<Url>,
+    /// How long the same event is not sent again.
+    pub rate_limit_interval: std::time::Duration,
     /// Service account that an object acts as when it names none.
     pub default_service_account: Option<String>,
     /// Sources and charts in other namespaces than an object's own are denied to it.
@@ -256,11 +267,20 @@ pub enum ConfigError {
         /// As given.
         url: String,
     },
+    /// The URL for events is not an http or https one. It may hold a password.
+    #[error("--events-addr must be a URL that starts with http:// or https://")]
+    EventsAddr,
 }
 
 /// An empty text, as a template may set it, counts as none.
 fn given(text: Option<&String>) -> Option<String> {
     text.filter(|text| !text.is_empty()).cloned()
+}
+
+fn events_addr(text: Option<&String>) -> Result<Option<Url>, ConfigError> {
+    let Some(text) = given(text) else { return Ok(None) };
+    let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.map(Some).ok_or(ConfigError::EventsAddr)
 }
 
 impl RunArgs {
@@ -272,6 +292,8 @@ impl RunArgs {
         if !artifact_url.starts_with("http://") && !artifact_url.starts_with("https://") {
             return Err(ConfigError::ArtifactUrl { url: artifact_url });
         }
+        let events_addr = events_addr(self.events_addr.as_ref())?;
+        let controllers = self.controllers.as_ref().map(|wanted| wanted.iter().copied().collect());
         Ok(Config {
             data_dir,
             helm: self.helm.clone(),
@@ -287,7 +309,9 @@ impl RunArgs {
                 records: usize::from(self.artifact_retention_records),
             },
             watch_namespace: self.watch_namespace.clone(),
-            controllers: self.controllers.iter().copied().collect(),
+            controllers: controllers.unwrap_or_else(|| ControllerGroup::defaults(events_addr.as_ref())),
+            events_addr,
+            rate_limit_interval: self.rate_limit_interval.to_std(),
             default_service_account: given(self.default_service_account.as_ref()),
             no_cross_namespace_refs: self.no_cross_namespace_refs,
             disable_chart_digest_tracking: self.disable_chart_digest_tracking,
@@ -314,7 +338,7 @@ mod tests {
     #[test]
     fn defaults_run_everything() {
         let config = config(&[]).unwrap();
-        assert_eq!(config.controllers.len(), 3);
+        assert_eq!(config.controllers.len(), 4);
         assert_eq!(config.artifact_url, "http://0.0.0.0:9090");
         assert_eq!(config.concurrent, 4);
         assert_eq!(config.remote, RemoteOptions::default());
@@ -342,6 +366,17 @@ mod tests {
     fn controllers_are_a_list() {
         let config = config(&["--controllers", "source,kustomize"]).unwrap();
         assert!(!config.controllers.contains(&ControllerGroup::Helm));
+    }
+
+    #[test]
+    fn alerts_are_left_to_whom_events_are_posted_to_unless_asked_for() {
+        let posted = ["--events-addr", "http://notification-controller/"];
+        let config = |more: &[&str]| self::config(&[&posted, more].concat()).unwrap();
+        assert_eq!(config(&[]).events_addr.unwrap().as_str(), posted[1]);
+        assert!(!config(&[]).controllers.contains(&ControllerGroup::Notification));
+        assert!(config(&["--controllers", "notification"]).controllers.contains(&ControllerGroup::Notification));
+        let error = self::config(&["--events-addr", "hunter2"]).unwrap_err();
+        assert!(error.contains("--events-addr") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]
