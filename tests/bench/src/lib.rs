@@ -69,6 +69,16 @@
 //! store.put("charts/ui/Chart.yaml", "…"); // into the bucket store.bucket() at store.endpoint()
 //! ```
 //!
+//! What is sent to a webhook is kept:
+//!
+//! ```no_run
+//! use fairlead_testbench::WebhookServer;
+//!
+//! let chat = WebhookServer::start(); // also start_mutual(&authority)
+//! chat.answer(&[(429, &[("Retry-After", "0")])]); // then 200 again
+//! let received = chat.received(); // path, headers, body
+//! ```
+//!
 //! Pods run on a simulated node. A pod asks for trouble by the annotation (or label) `bench.fairlead.dev/fault`:
 //!
 //! | fault | what it does |
@@ -104,6 +114,7 @@ pub mod signing;
 pub mod sigstore;
 pub mod tools;
 pub mod wait;
+pub mod webhook_server;
 
 pub use bench::{Helm, TestBench, shared};
 pub use chart_server::{ChartServer, chart_files, fixture_chart, package};
@@ -116,3 +127,4 @@ pub use registry::{OciRegistry, tarball};
 pub use s3_server::S3Server;
 pub use sigstore::Sigstore;
 pub use wait::{try_wait_for, wait_for};
+pub use webhook_server::{Received, WebhookServer};
