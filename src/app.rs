@@ -30,6 +30,7 @@ use crate::http::{self, Readiness};
 use crate::kube_ext::lease::{Elector, Standing, term::Loss};
 use crate::kube_ext::recorder;
 use crate::metrics::Metrics;
+use crate::notification::{self, Notifier, NotifierError};
 use crate::receiver::Receivers;
 use crate::release_controller;
 use crate::source::serve::Shelf;
@@ -102,6 +103,9 @@ pub enum AppError {
     /// A watch ended.
     #[error(transparent)]
     Watch(#[from] CacheError),
+    /// Notifications cannot go on.
+    #[error(transparent)]
+    Notifier(#[from] NotifierError),
     /// A part that must not end has ended.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),
@@ -227,6 +231,7 @@ async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
     let unusable = |source| AppError::DataDir { dir: context.config.data_dir.clone(), source };
     let store = source::open_store(&context).map_err(unusable)?;
     front.shelf.get_or_init(|| Arc::clone(&store));
+    start_notifications(&context, &mut running.pillars);
     watch_everything(&context, &mut running.pillars);
     let releases = watch_releases(&context, &mut running.pillars);
     let receivers = start_receiver(&context, desks, &mut running.pillars).await?;
@@ -334,6 +339,21 @@ async fn lead(context: &Context, readiness: &Readiness, desks: &Desks, running: 
         }
     }
     Ok(())
+}
+
+/// Before all that tells events, so that none is missed.
+fn start_notifications(context: &Context, pillars: &mut JoinSet<Result<&'static str, AppError>>) {
+    if context.config.controllers.contains(&ControllerGroup::Notification) {
+        let notifier = Notifier::new(context);
+        pillars.spawn(async move { notifier.run().await.map(|()| "the notifier").map_err(AppError::from) });
+    }
+    if let Some(address) = &context.config.events_addr {
+        let forwarder = notification::Forwarder::new(context, address.clone());
+        pillars.spawn(async move {
+            forwarder.run().await;
+            Ok("the forwarder of events")
+        });
+    }
 }
 
 /// Receives webhooks, if that is asked for.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use url::Url;
 
 pub use availability::{AvailabilityArgs, Election, NoNamespace};
 
@@ -92,6 +93,28 @@ pub enum ControllerGroup {
     Kustomize,
     /// `HelmRelease`.
     Helm,
+    /// `Alert` and `Provider`.
+    Notification,
+}
+
+impl ControllerGroup {
+    /// What runs when nobody says what: everything, but for the alerts where another program is told
+    /// of the events, as that one looks after them.
+    fn defaults(events_addr: Option<&Url>) -> BTreeSet<Self> {
+        let alerts = events_addr.is_none().then_some(Self::Notification);
+        [Self::Source, Self::Kustomize, Self::Helm].into_iter().chain(alerts).collect()
+    }
+}
+
+impl std::fmt::Display for ControllerGroup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Kustomize => "kustomize",
+            Self::Helm => "helm",
+            Self::Notification => "notification",
+        })
+    }
 }
 
 /// How log lines look.
@@ -179,10 +202,15 @@ pub struct RunArgs {
     /// What is told of the operator's own work.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
-    /// Controllers to run, all by default.
-    #[arg(long, env = "FAIRLEAD_CONTROLLERS", value_delimiter = ',', value_name = "LIST",
-          default_values_t = [ControllerGroup::Source, ControllerGroup::Kustomize, ControllerGroup::Helm])]
-    pub controllers: Vec<ControllerGroup>,
+    /// Controllers to run; all by default, with --events-addr all but notification.
+    #[arg(long, env = "FAIRLEAD_CONTROLLERS", value_delimiter = ',', value_name = "LIST")]
+    pub controllers: Option<Vec<ControllerGroup>>,
+    /// URL that every event is posted to, such as that of Flux's notification-controller.
+    #[arg(long, env = "FAIRLEAD_EVENTS_ADDR", value_name = "URL")]
+    pub events_addr: Option<String>,
+    /// How long the same event is not sent to the same alerts again.
+    #[arg(long, env = "FAIRLEAD_RATE_LIMIT_INTERVAL", default_value = "5m", value_name = "DURATION")]
+    pub rate_limit_interval: crate::api::meta::Duration,
     /// How log lines look.
     #[arg(long, env = "FAIRLEAD_LOG_FORMAT", default_value = "json", value_enum)]
     pub log_format: LogFormat,
@@ -215,16 +243,6 @@ pub struct BuildArgs {
     pub allow_remote_bases: bool,
 }
 
-impl std::fmt::Display for ControllerGroup {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Source => "source",
-            Self::Kustomize => "kustomize",
-            Self::Helm => "helm",
-        })
-    }
-}
-
 /// What the operator runs with: checked, complete, no further defaults.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -252,6 +270,10 @@ pub struct Config {
     pub watch_namespace: Option<String>,
     /// Controllers to run.
     pub controllers: BTreeSet<ControllerGroup>,
+    /// Where every event is posted, if anywhere.
+    pub events_addr: Option<Url>,
+    /// How long the same event is not sent again.
+    pub rate_limit_interval: std::time::Duration,
     /// Service account that an object acts as when it names none.
     pub default_service_account: Option<String>,
     /// Helm release that the operator is a part of: namespace and name.
@@ -318,11 +340,29 @@ pub enum ConfigError {
     /// Leader election is asked for, and nobody says where.
     #[error(transparent)]
     Election(#[from] NoNamespace),
+    /// The URL for events is not an http or https one. It may hold a password.
+    #[error("--events-addr must be a URL that starts with http:// or https://")]
+    EventsAddr,
 }
 
 /// An empty text, as a template may set it, counts as none.
 fn given(text: Option<&String>) -> Option<String> {
     text.filter(|text| !text.is_empty()).cloned()
+}
+
+/// The controllers, where they are not all of those that change something in the cluster.
+fn some_only(controllers: &BTreeSet<ControllerGroup>) -> String {
+    let all = ControllerGroup::value_variants().iter().filter(|group| **group != ControllerGroup::Notification);
+    if all.into_iter().all(|group| controllers.contains(group)) {
+        return String::new();
+    }
+    controllers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn events_addr(text: Option<&String>) -> Result<Option<Url>, ConfigError> {
+    let Some(text) = given(text) else { return Ok(None) };
+    let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.map(Some).ok_or(ConfigError::EventsAddr)
 }
 
 impl RunArgs {
@@ -336,15 +376,6 @@ impl RunArgs {
         }
     }
 
-    /// The controllers, where they are not all.
-    fn some_only(&self) -> String {
-        let chosen: BTreeSet<_> = self.controllers.iter().collect();
-        if chosen.len() == ControllerGroup::value_variants().len() {
-            return String::new();
-        }
-        chosen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-    }
-
     /// Checks the flags and fills in what follows from others.
     pub fn config(&self) -> Result<Config, ConfigError> {
         let data_dir = std::path::absolute(&self.data_dir)
@@ -353,6 +384,10 @@ impl RunArgs {
         if !artifact_url.starts_with("http://") && !artifact_url.starts_with("https://") {
             return Err(ConfigError::ArtifactUrl { url: artifact_url });
         }
+        let events_addr = events_addr(self.events_addr.as_ref())?;
+        let controllers = self.controllers.as_ref().map(|wanted| wanted.iter().copied().collect());
+        let controllers = controllers.unwrap_or_else(|| ControllerGroup::defaults(events_addr.as_ref()));
+        let some_only = some_only(&controllers);
         Ok(Config {
             data_dir,
             helm: self.helm.clone(),
@@ -368,7 +403,9 @@ impl RunArgs {
                 records: usize::from(self.artifact_retention_records),
             },
             watch_namespace: self.watch_namespace.clone(),
-            controllers: self.controllers.iter().copied().collect(),
+            controllers,
+            events_addr,
+            rate_limit_interval: self.rate_limit_interval.to_std(),
             default_service_account: given(self.default_service_account.as_ref()),
             own_release: self.own_release()?,
             no_cross_namespace_refs: self.no_cross_namespace_refs,
@@ -383,7 +420,7 @@ impl RunArgs {
             shard: self.availability.shard()?,
             election: self.availability.election(&[
                 self.watch_namespace.as_deref().unwrap_or_default(),
-                &self.some_only(),
+                &some_only,
                 self.availability.selector(),
             ])?,
             grace: self.availability.grace(),
@@ -406,7 +443,7 @@ mod tests {
     #[test]
     fn defaults_run_everything() {
         let config = config(&[]).unwrap();
-        assert_eq!(config.controllers.len(), 3);
+        assert_eq!(config.controllers.len(), 4);
         assert_eq!(config.artifact_url, "http://0.0.0.0:9090");
         assert_eq!(config.concurrent, 4);
         assert_eq!(config.remote, RemoteOptions::default());
@@ -444,6 +481,17 @@ mod tests {
     fn controllers_are_a_list() {
         let config = config(&["--controllers", "source,kustomize"]).unwrap();
         assert!(!config.controllers.contains(&ControllerGroup::Helm));
+    }
+
+    #[test]
+    fn alerts_are_left_to_whom_events_are_posted_to_unless_asked_for() {
+        let posted = ["--events-addr", "http://notification-controller/"];
+        let config = |more: &[&str]| self::config(&[&posted, more].concat()).unwrap();
+        assert_eq!(config(&[]).events_addr.unwrap().as_str(), posted[1]);
+        assert!(!config(&[]).controllers.contains(&ControllerGroup::Notification));
+        assert!(config(&["--controllers", "notification"]).controllers.contains(&ControllerGroup::Notification));
+        let error = self::config(&["--events-addr", "hunter2"]).unwrap_err();
+        assert!(error.contains("--events-addr") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

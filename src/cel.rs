@@ -85,6 +85,23 @@ impl Expression {
         Ok(expression)
     }
 
+    /// Reads an expression over these variables that gives a text.
+    pub fn giving_text(text: &str, variables: &[&str]) -> Result<Self, CelError> {
+        let expression = Self::parse(text)?;
+        check::giving_text(&expression.root, variables).map_err(|fault| fault.in_text(text))?;
+        Ok(expression)
+    }
+
+    /// The text that the expression gives.
+    pub fn text(&self, variables: &Variables) -> Result<String, CelError> {
+        let result = match eval::evaluate(&self.root, variables) {
+            Ok(Value::String(text)) => Ok(text.as_ref().to_owned()),
+            Ok(other) => Err(Fault::new(self.root.at, format!("gives {}, not string", other.type_name()))),
+            Err(fault) => Err(fault),
+        };
+        result.map_err(|fault| fault.in_text(&self.text))
+    }
+
     /// Whether the expression holds.
     pub fn holds(&self, variables: &Variables) -> Result<bool, CelError> {
         let result = match eval::evaluate(&self.root, variables) {

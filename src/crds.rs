@@ -44,6 +44,8 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     let mut crds = vec![
         helm::v2::HelmRelease::crd(),
         kustomize::v1::Kustomization::crd(),
+        notification::v1beta3::Alert::crd(),
+        notification::v1beta3::Provider::crd(),
         notification::v1::Receiver::crd(),
         source::v1::Bucket::crd(),
         source::v1::ExternalArtifact::crd(),

@@ -27,6 +27,7 @@ pub mod helm;
 pub mod http;
 pub mod kube_ext;
 pub mod metrics;
+pub mod notification;
 pub mod postrender;
 pub mod process;
 pub mod proxy;

@@ -75,6 +75,13 @@ struct WebhookLabels {
     outcome: &'static str,
 }
 
+/// A notification to somebody and what became of it.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct NotificationLabels {
+    to: &'static str,
+    outcome: &'static str,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct NameLabels {
     name: &'static str,
@@ -115,6 +122,7 @@ pub struct Metrics {
     actions: Family<ActionLabels, Counter>,
     action_times: Histograms<ActionLabels>,
     webhooks: Family<WebhookLabels, Counter>,
+    notifications: Family<NotificationLabels, Counter>,
     commits: Histogram,
     leader: Family<NameLabels, Gauge>,
     queues: Arc<Queues>,
@@ -151,6 +159,7 @@ impl Metrics {
             actions: Family::default(),
             action_times: Family::new_with_constructor(action_times),
             webhooks: Family::default(),
+            notifications: Family::default(),
             commits: commit_times(),
             leader: Family::default(),
             queues: Arc::default(),
@@ -177,6 +186,11 @@ impl Metrics {
             self.action_times.clone(),
         );
         registry.register("fairlead_webhooks", "Webhooks by type and outcome", self.webhooks.clone());
+        registry.register(
+            "fairlead_notifications",
+            "Notifications by receiver and outcome",
+            self.notifications.clone(),
+        );
         registry.register(
             "fairlead_commit_to_ready_seconds",
             "Time from a commit to a release that it changed being ready, in seconds",
@@ -245,6 +259,12 @@ impl Metrics {
     /// A webhook came in; `kind` is the type of its receiver, `unknown` for a path that nobody has.
     pub fn webhook(&self, kind: &'static str, outcome: &'static str) {
         self.webhooks.get_or_create(&WebhookLabels { r#type: kind, outcome }).inc();
+    }
+
+    /// A notification was sent, or not; `to` is the type of its provider, `alerts` for all of them,
+    /// or `events-addr`.
+    pub fn notification(&self, to: &'static str, outcome: &'static str) {
+        self.notifications.get_or_create(&NotificationLabels { to, outcome }).inc();
     }
 
     /// A release that a commit changed became ready this long after it.

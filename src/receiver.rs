@@ -21,6 +21,9 @@ pub mod target;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+#[cfg(test)]
+pub(crate) use signature::is_signed;
+
 pub use server::{Limits, Opening, Server};
 
 use crate::api::notification::v1::Receiver;

@@ -7,6 +7,7 @@ use fairlead::api::helm::v2::{DeletionPropagation, HelmRelease};
 use fairlead::api::kustomize::v1::Kustomization;
 use fairlead::api::meta::Duration;
 use fairlead::api::notification::v1::Receiver;
+use fairlead::api::notification::v1beta3::{Alert, EventSeverity};
 use fairlead::api::source::v1::{
     Bucket, GitRepository, GitVerificationMode, HelmChart, HelmRepository, OCIRepository, ReconcileStrategy,
 };
@@ -16,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// Kind, the version that is stored, the plural.
-const KINDS: [(&str, &str, &str); 9] = [
+const KINDS: [(&str, &str, &str); 11] = [
     ("HelmRelease", "helm.toolkit.fluxcd.io/v2", "helmreleases"),
     ("Kustomization", "kustomize.toolkit.fluxcd.io/v1", "kustomizations"),
     ("GitRepository", "source.toolkit.fluxcd.io/v1", "gitrepositories"),
@@ -26,6 +27,8 @@ const KINDS: [(&str, &str, &str); 9] = [
     ("Bucket", "source.toolkit.fluxcd.io/v1", "buckets"),
     ("ExternalArtifact", "source.toolkit.fluxcd.io/v1", "externalartifacts"),
     ("Receiver", "notification.toolkit.fluxcd.io/v1", "receivers"),
+    ("Alert", "notification.toolkit.fluxcd.io/v1beta3", "alerts"),
+    ("Provider", "notification.toolkit.fluxcd.io/v1beta3", "providers"),
 ];
 
 fn release() -> Value {
@@ -52,6 +55,10 @@ fn smallest(kind: &str) -> Value {
         "Receiver" => json!({
             "type": "github", "secretRef": {"name": "token"}, "resources": [{"kind": "GitRepository", "name": "releases"}],
         }),
+        "Alert" => {
+            json!({"providerRef": {"name": "chat"}, "eventSources": [{"kind": "GitRepository", "name": "releases"}]})
+        }
+        "Provider" => json!({"type": "generic"}),
         _ => json!({}),
     }
 }
@@ -149,6 +156,8 @@ async fn every_kind_takes_its_smallest_object_and_prints_flux_s_columns() {
         ("buckets", "NAME ENDPOINT AGE READY STATUS"),
         ("ea", "NAME AGE READY STATUS SOURCE"),
         ("receivers", "NAME AGE READY STATUS"),
+        ("alerts", "NAME AGE"),
+        ("providers", "NAME AGE"),
     ];
     for ((kind, ..), (name, expected)) in KINDS.into_iter().zip(columns) {
         cluster.create(kind, "smallest", smallest(kind)).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
@@ -159,9 +168,9 @@ async fn every_kind_takes_its_smallest_object_and_prints_flux_s_columns() {
     for category in ["fluxcd", "fluxcd-sources", "fluxcd-appliers", "fluxcd-notifications"] {
         let names = cluster.bench.kubectl(&["get", category, "--namespace", &cluster.namespace, "--output=name"]);
         let expected = match category {
-            "fluxcd" => 9,
+            "fluxcd" => 11,
             "fluxcd-sources" => 6,
-            "fluxcd-notifications" => 1,
+            "fluxcd-notifications" => 3,
             _ => 2,
         };
         assert_eq!(names.lines().count(), expected, "{category}: {names}");
@@ -204,6 +213,8 @@ async fn defaults_are_filled_in() {
     let receiver: Receiver = cluster.get("a").await;
     assert_eq!(receiver.spec.interval, Some(Duration::from_secs(600)));
     assert_eq!(receiver.status.unwrap().observed_generation, Some(-1));
+    let alert: Alert = cluster.get("a").await;
+    assert_eq!(alert.spec.event_severity, EventSeverity::Info);
     let repository: HelmRepository = cluster.get("a").await;
     assert_eq!((repository.spec.timeout, repository.spec.provider.as_str()), (None, "generic"));
 }
@@ -273,6 +284,15 @@ fn refusals() -> Vec<(&'static str, Value, &'static str)> {
         ("Receiver", json!({"type": "gitea"}), "spec.type: Unsupported value"),
         ("Receiver", json!({"resources": [{"kind": "Secret", "name": "x"}]}), "spec.resources[0].kind"),
         ("Receiver", json!({"resources": null}), "spec.resources: Required"),
+        ("Alert", json!({"providerRef": null}), "spec.providerRef: Required"),
+        ("Alert", json!({"eventSources": null}), "spec.eventSources: Required"),
+        ("Alert", json!({"eventSources": [{"kind": "Secret", "name": "x"}]}), "spec.eventSources[0].kind"),
+        ("Alert", json!({"eventSeverity": "warning"}), "spec.eventSeverity: Unsupported value"),
+        ("Alert", json!({"summary": "x".repeat(256)}), "spec.summary: Too long"),
+        ("Provider", json!({"type": "carrier-pigeon"}), "spec.type: Unsupported value"),
+        ("Provider", json!({"timeout": "1h"}), "spec.timeout"),
+        ("Provider", json!({"proxy": "socks5://proxy"}), "spec.proxy"),
+        ("Provider", json!({"commitStatusExpr": "'x'"}), "spec.commitStatusExpr can only be set with the types"),
     ]
 }
 
@@ -306,9 +326,8 @@ async fn older_versions_are_taken_with_a_warning_and_read_back_as_the_newest() {
         assert_eq!(stored.status.unwrap().observed_generation, Some(-1));
     }
 
-    for (kind, api_version, _) in
-        KINDS.into_iter().filter(|(kind, ..)| !["HelmRelease", "ExternalArtifact", "Receiver"].contains(kind))
-    {
+    let of_one_version = ["HelmRelease", "ExternalArtifact", "Receiver", "Alert", "Provider"];
+    for (kind, api_version, _) in KINDS.into_iter().filter(|(kind, ..)| !of_one_version.contains(kind)) {
         let patch = match kind {
             "Kustomization" => json!({"validation": "client"}),
             "GitRepository" => json!({"gitImplementation": "libgit2", "accessFrom": {"namespaceSelectors": [{}]}}),

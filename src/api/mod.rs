@@ -9,6 +9,7 @@
 pub mod annotation;
 pub mod condition;
 mod duration;
+pub mod event;
 pub mod helm;
 pub mod kustomize;
 pub mod meta;

@@ -15,6 +15,16 @@ pub fn condition(root: &Node, variables: &[&str]) -> Result<(), Fault> {
     }
 }
 
+/// Checks an expression that has to give a text over known variables.
+pub fn giving_text(root: &Node, variables: &[&str]) -> Result<(), Fault> {
+    names(root, &mut variables.to_vec())?;
+    match certain_type(root) {
+        // Texts are added, too.
+        Some("string" | "a sum") | None => Ok(()),
+        Some(other) => Err(Fault::new(root.at, format!("gives {other}, and has to give string"))),
+    }
+}
+
 /// Refuses names that nothing stands for.
 fn names<'n>(node: &'n Node, scope: &mut Vec<&'n str>) -> Result<(), Fault> {
     match &node.kind {

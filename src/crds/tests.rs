@@ -13,6 +13,7 @@ const WRITE: &str = "FAIRLEAD_WRITE_CRDS";
 
 /// kind, versions, short names, columns, CEL rules and defaults of the newest version.
 const FACTS: &str = "\
+Alert | v1beta3 |  | Age | 0 | eventSeverity=info
 Bucket | v1 v1beta2 |  | Endpoint Age Ready Status | 7 | provider=generic status=- timeout=60s
 ExternalArtifact | v1 | ea | Age Ready Status Source | 0 |
 GitRepository | v1 v1beta2 | gitrepo | URL Age Ready Status | 1 | mode=HEAD status=- timeout=60s
@@ -21,6 +22,7 @@ HelmRelease | v2 v2beta2 v2beta1 | hr | Age Ready Status | 5 | deletionPropagati
 HelmRepository | v1 v1beta2 | helmrepo | URL Age Ready Status | 0 | provider=generic status=-
 Kustomization | v1 v1beta2 | ks | Age Ready Status | 2 | force=- optional=- status=-
 OCIRepository | v1 v1beta2 | ocirepo | URL Ready Status Age | 0 | provider=cosign provider=generic status=- timeout=60s
+Provider | v1beta3 |  | Age | 1 |
 Receiver | v1 |  | Age Ready Status | 4 | interval=10m status=-
 ";
 

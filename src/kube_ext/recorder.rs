@@ -1,7 +1,8 @@
-//! Tells one thing that happened to an object, as a log line and as a Kubernetes event.
+//! Tells one thing that happened to an object, as a log line, as a Kubernetes event, and to whoever
+//! listens.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,6 +13,8 @@ use kube::{Api, Client, Resource};
 use serde_json::json;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::api::event::{self, Severity};
+use crate::metrics::Metrics;
 use crate::redact;
 
 /// Events waiting to be written; more are dropped, with a log line, rather than kept for ever.
@@ -23,12 +26,12 @@ const AGGREGATION: Duration = Duration::from_mins(10);
 /// Kubernetes refuses longer event messages.
 const MESSAGE_LIMIT: usize = 1000;
 
-/// Whether a person should worry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Severity {
-    Normal,
-    Warning,
-}
+/// Flux's format of events takes no longer ones.
+const EVENT_MESSAGE_LIMIT: usize = 39_000;
+
+/// Events about the kinds of this group are not passed on: they tell, among other things, that an
+/// event could not be passed on.
+const NOT_PASSED_ON: &str = "notification.toolkit.fluxcd.io";
 
 #[derive(Debug)]
 struct Said {
@@ -36,14 +39,31 @@ struct Said {
     severity: Severity,
     reason: String,
     message: String,
-    annotations: Vec<(String, String)>,
+    annotations: BTreeMap<String, String>,
+}
+
+/// An event, and what else is known of its object.
+#[derive(Debug)]
+pub struct Occurrence {
+    /// The event.
+    pub event: event::Event,
+    /// The object's labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+struct Listener {
+    name: &'static str,
+    queue: Sender<Arc<Occurrence>>,
+    metrics: Arc<Metrics>,
 }
 
 /// Writes log lines at once and hands events to the [`Recorder`]. Cheap to clone.
 #[derive(Clone)]
 pub struct Reporter {
     events: Sender<Said>,
+    listeners: Arc<RwLock<Vec<Listener>>>,
     controller: Arc<str>,
+    instance: Arc<str>,
 }
 
 /// Writes the events that [`Reporter`]s hand over.
@@ -66,13 +86,15 @@ pub fn channel_for(client: Client, controller: &str) -> (Reporter, Recorder) {
     let (events, queue) = channel(QUEUE);
     let controller: Arc<str> = controller.into();
     let recorder = Recorder { client, queue, controller: controller.clone(), recent: HashMap::new() };
-    (Reporter { events, controller }, recorder)
+    let instance = rustix::system::uname().nodename().to_string_lossy().as_ref().into();
+    (Reporter { events, listeners: Arc::default(), controller, instance }, recorder)
 }
 
 impl Reporter {
     /// Something went as wanted. Of the facts, `revision`, `chart`, `elapsed`, `file` and `action`
     /// become fields of the log line, and all but `elapsed` annotations of the event
-    /// (`<group>/<fact>`, as Flux writes them).
+    /// (`<group>/<fact>`, as Flux writes them), beside those of the object that are meant for
+    /// events.
     pub fn normal<K: Resource<DynamicType = ()>>(
         &self,
         object: &K,
@@ -80,7 +102,7 @@ impl Reporter {
         message: &str,
         facts: &[(&str, &str)],
     ) {
-        self.say(object, Severity::Normal, reason, message, facts);
+        self.say(object, Severity::Info, reason, message, facts);
     }
 
     /// Something needs a person's attention. Facts as in [`Self::normal`].
@@ -91,7 +113,7 @@ impl Reporter {
         message: &str,
         facts: &[(&str, &str)],
     ) {
-        self.say(object, Severity::Warning, reason, message, facts);
+        self.say(object, Severity::Error, reason, message, facts);
     }
 
     fn say<K: Resource<DynamicType = ()>>(
@@ -105,19 +127,75 @@ impl Reporter {
         let message = redact::redact(message);
         let regarding = object.object_ref(&());
         log(&regarding, severity, reason, &message, facts);
-        let group = K::group(&());
-        let annotations = facts.iter().filter(|(key, _)| *key != "elapsed");
+        let annotations = annotations(object, facts);
+        self.pass_on(object, severity, reason, &message, &annotations);
         let said = Said {
             regarding,
             severity,
             reason: reason.to_owned(),
             message: redact::bounded(&message, MESSAGE_LIMIT).into_owned(),
-            annotations: annotations.map(|(key, value)| (format!("{group}/{key}"), (*value).to_owned())).collect(),
+            annotations,
         };
         if self.events.try_send(said).is_err() {
             tracing::warn!(controller = &*self.controller, reason, "an event was dropped: too many are waiting");
         }
     }
+
+    /// Every event from now on. Of those that are not taken for too long, the newest are dropped,
+    /// counted and logged under this name.
+    pub fn listen(&self, name: &'static str, metrics: Arc<Metrics>) -> Receiver<Arc<Occurrence>> {
+        let (queue, receiver) = channel(QUEUE);
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Listener { name, queue, metrics });
+        receiver
+    }
+
+    fn pass_on<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        severity: Severity,
+        reason: &str,
+        message: &str,
+        metadata: &BTreeMap<String, String>,
+    ) {
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        if listeners.is_empty() || K::group(&()) == NOT_PASSED_ON {
+            return;
+        }
+        let occurrence = Arc::new(Occurrence {
+            event: event::Event {
+                involved_object: object.object_ref(&()),
+                severity,
+                timestamp: whole_seconds(Timestamp::now()),
+                message: redact::bounded(message, EVENT_MESSAGE_LIMIT).into_owned(),
+                reason: reason.to_owned(),
+                metadata: metadata.clone(),
+                reporting_controller: self.controller.as_ref().to_owned(),
+                reporting_instance: self.instance.as_ref().to_owned(),
+            },
+            labels: object.meta().labels.clone().unwrap_or_default(),
+        });
+        for Listener { name, queue, metrics } in listeners.iter() {
+            if queue.try_send(Arc::clone(&occurrence)).is_err() {
+                metrics.notification(name, "dropped");
+                tracing::warn!(to = name, reason, "an event is not passed on: too many are waiting");
+            }
+        }
+    }
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// What stands beside the message of an event.
+fn annotations<K: Resource<DynamicType = ()>>(object: &K, facts: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let group = K::group(&());
+    let of_object = object.meta().annotations.iter().flatten();
+    let of_object = of_object.filter(|(key, _)| key.split_once('/').is_some_and(|(group, _)| group == event::GROUP));
+    let mut annotations: BTreeMap<_, _> = of_object.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let facts = facts.iter().filter(|(key, _)| *key != "elapsed");
+    annotations.extend(facts.map(|(key, value)| (format!("{group}/{key}"), (*value).to_owned())));
+    annotations
 }
 
 fn log(regarding: &ObjectReference, severity: Severity, reason: &str, message: &str, facts: &[(&str, &str)]) {
@@ -127,10 +205,10 @@ fn log(regarding: &ObjectReference, severity: Severity, reason: &str, message: &
     let (revision, chart, elapsed, file, action) =
         (fact("revision"), fact("chart"), fact("elapsed"), fact("file"), fact("action"));
     match severity {
-        Severity::Normal => {
+        Severity::Info => {
             tracing::info!(kind, namespace, name, reason, revision, chart, action, file, elapsed, "{message}");
         }
-        Severity::Warning => {
+        Severity::Error => {
             tracing::warn!(kind, namespace, name, reason, revision, chart, action, file, elapsed, "{message}");
         }
     }
@@ -174,16 +252,15 @@ impl Recorder {
 
 fn event_of(said: &Said, namespace: &str, controller: &str, now: Timestamp) -> Event {
     let name = format!("{}.{:x}", said.regarding.name.as_deref().unwrap_or(controller), now.as_nanosecond());
-    let annotations = said.annotations.iter().cloned().collect();
     Event {
         metadata: ObjectMeta {
             name: Some(name),
             namespace: Some(namespace.to_owned()),
-            annotations: Some(annotations),
+            annotations: Some(said.annotations.clone()),
             ..ObjectMeta::default()
         },
         involved_object: said.regarding.clone(),
-        type_: Some(if said.severity == Severity::Normal { "Normal" } else { "Warning" }.to_owned()),
+        type_: Some(if said.severity == Severity::Info { "Normal" } else { "Warning" }.to_owned()),
         reason: Some(said.reason.clone()),
         message: Some(said.message.clone()),
         count: Some(1),

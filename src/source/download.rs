@@ -143,6 +143,11 @@ impl Tls {
         Ok(tls)
     }
 
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.authority.is_empty() && self.identity.is_none()
+    }
+
     /// Lets a client trust the authority and show the certificate.
     pub fn secure(self, builder: ClientBuilder) -> ClientBuilder {
         let builder = builder.tls_certs_merge(self.authority);

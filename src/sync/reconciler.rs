@@ -5,6 +5,7 @@ use super::ceiling::Consent;
 use super::decrypt::Decryptor;
 use super::desired::Owner;
 use super::finalize;
+use super::history::ORIGIN_REVISION;
 use super::identity::Entry;
 use super::inventory::Inventory;
 use super::material::Material;
@@ -16,6 +17,7 @@ use super::triggers;
 use super::wait::{self, Look, Verdict};
 use crate::api::annotation;
 use crate::api::condition::{READY, reason};
+use crate::api::event;
 use crate::api::kustomize::v1::{Kustomization, KustomizationSpec, KustomizationStatus};
 use crate::api::meta::Artifact;
 use crate::api::unsupported;
@@ -364,10 +366,8 @@ impl KustomizationController {
         told: &Told,
     ) {
         let reporter = &self.context.reporter;
-        let revision = facts.artifact.map_or("", |artifact| artifact.revision.as_str());
         let elapsed = format!("{:.3}s", told.took.as_secs_f64());
-        let all = [("revision", revision), ("elapsed", elapsed.as_str())];
-        let about = if revision.is_empty() { &all[..0] } else { &all[..] };
+        let about = &about(facts.artifact, &elapsed);
         if !told.changes.is_empty() {
             reporter.normal(object, reason::PROGRESSING, &told.changes.join("\n"), about);
         }
@@ -389,7 +389,8 @@ impl KustomizationController {
             Ending::Applied { warnings } => {
                 let next = jiff_text(object.spec.interval.to_std());
                 let text = format!("Reconciliation finished in {elapsed}, next run in {next}");
-                reporter.normal(object, reason::RECONCILIATION_SUCCEEDED, &text, about);
+                let about_commit = [about.as_slice(), &[(event::COMMIT_STATUS, event::UPDATE)]].concat();
+                reporter.normal(object, reason::RECONCILIATION_SUCCEEDED, &text, &about_commit);
                 if !warnings.is_empty() && message(READY).0 != message(READY).1 {
                     reporter.warning(object, reason::RECONCILIATION_SUCCEEDED, warnings, about);
                 }
@@ -400,6 +401,13 @@ impl KustomizationController {
             }
         }
     }
+}
+
+/// What events say beside their message.
+fn about<'f>(artifact: Option<&'f Artifact>, elapsed: &'f str) -> Vec<(&'static str, &'f str)> {
+    let Some(artifact) = artifact.filter(|artifact| !artifact.revision.is_empty()) else { return Vec::new() };
+    let origin = artifact.metadata.get(ORIGIN_REVISION).map(|origin| (event::ORIGIN_REVISION, origin.as_str()));
+    [("revision", artifact.revision.as_str()), ("elapsed", elapsed)].into_iter().chain(origin).collect()
 }
 
 /// Fields without which other objects would be applied.

@@ -1,5 +1,6 @@
-//! The part of GitHub's API through which an app gets its tokens.
+//! The parts of GitHub's API through which an app gets its tokens, and commits their statuses.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ const INSTALLATION: &str = "4711";
 /// The owner of that installation.
 const OWNER: &str = "bench-org";
 
+/// A token of a person, who may set statuses.
+pub const PERSONAL_TOKEN: &str = "ghp_token-of-a-person-of-the-bench";
+
 /// A stand-in for GitHub's API with one app that is installed once.
 #[derive(Debug)]
 pub struct GitHubApi {
@@ -40,6 +44,8 @@ struct App {
     public_key: Vec<u8>,
     lifetime: Mutex<Duration>,
     tokens: Mutex<Vec<String>>,
+    /// Of each commit, the newest first.
+    statuses: Mutex<BTreeMap<String, Vec<Value>>>,
 }
 
 impl GitHubApi {
@@ -57,11 +63,14 @@ impl GitHubApi {
             public_key: pair.public_key().as_ref().to_vec(),
             lifetime: Mutex::new(Duration::from_hours(1)),
             tokens: Mutex::default(),
+            statuses: Mutex::default(),
         });
         let router = Router::new()
             .route("/api/v3/app/installations/{id}/access_tokens", post(token))
             .route("/api/v3/orgs/{owner}/installation", get(no_organisation))
             .route("/api/v3/users/{owner}/installation", get(installation))
+            .route("/api/v3/repos/{owner}/{name}/statuses/{commit}", post(set_status))
+            .route("/api/v3/repos/{owner}/{name}/commits/{commit}/statuses", get(list_statuses))
             .with_state(Arc::clone(&state));
         let control = Arc::new(Control::default());
         let authority = tls.then(Authority::new);
@@ -100,6 +109,16 @@ impl GitHubApi {
         self.state.tokens.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The address of the repository whose commits have statuses.
+    pub fn repository(&self) -> String {
+        format!("{}/{OWNER}/releases", self.http.url())
+    }
+
+    /// The statuses of a commit, the newest first.
+    pub fn statuses(&self, commit: &str) -> Vec<Value> {
+        self.state.statuses_of(commit)
+    }
+
     /// All requests so far.
     pub fn requests(&self) -> Vec<String> {
         self.control.requests()
@@ -108,6 +127,19 @@ impl GitHubApi {
     /// The token that will be given out next.
     pub fn next_token(&self) -> String {
         token_number(self.tokens().len())
+    }
+}
+
+impl App {
+    fn statuses_of(&self, commit: &str) -> Vec<Value> {
+        let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        statuses.get(commit).cloned().unwrap_or_default()
+    }
+
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.is_some_and(|sent| sent == PERSONAL_TOKEN || tokens.iter().any(|token| token == sent))
     }
 }
 
@@ -148,6 +180,35 @@ async fn installation(State(app): State<Arc<App>>, Path(owner): Path<String>, he
         Ok(()) if owner == OWNER => (StatusCode::OK, json!({"id": 4711}).to_string()),
         Ok(()) => refuse(StatusCode::NOT_FOUND, "Not Found"),
         Err(why) => refuse(StatusCode::UNAUTHORIZED, why),
+    }
+}
+
+type CommitPath = Path<(String, String, String)>;
+
+async fn set_status(
+    State(app): State<Arc<App>>,
+    Path((owner, _, commit)): CommitPath,
+    headers: HeaderMap,
+    body: String,
+) -> Answer {
+    if !app.knows(&headers) {
+        return refuse(StatusCode::UNAUTHORIZED, "Bad credentials");
+    }
+    let status = serde_json::from_str::<Value>(&body).unwrap_or_default();
+    let known = ["error", "failure", "pending", "success"];
+    if owner != OWNER || commit.len() != 40 || !known.contains(&status["state"].as_str().unwrap_or_default()) {
+        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "Validation Failed");
+    }
+    let mut statuses = app.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+    statuses.entry(commit).or_default().insert(0, status.clone());
+    (StatusCode::CREATED, status.to_string())
+}
+
+async fn list_statuses(State(app): State<Arc<App>>, Path((.., commit)): CommitPath, headers: HeaderMap) -> Answer {
+    if app.knows(&headers) {
+        (StatusCode::OK, Value::Array(app.statuses_of(&commit)).to_string())
+    } else {
+        refuse(StatusCode::UNAUTHORIZED, "Bad credentials")
     }
 }
 

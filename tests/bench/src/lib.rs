@@ -89,6 +89,14 @@
 //! let prometheus = Prometheus::start(&["http://127.0.0.1:9090"], "groups: []").await;
 //! let alerts = prometheus.alerts().await; // name, state and labels
 //! # }
+//! What is sent to a webhook is kept:
+//!
+//! ```no_run
+//! use fairlead_testbench::WebhookServer;
+//!
+//! let chat = WebhookServer::start(); // also start_mutual(&authority)
+//! chat.answer(&[(429, &[("Retry-After", "0")])]); // then 200 again
+//! let received = chat.received(); // path, headers, body
 //! ```
 //!
 //! Pods run on a simulated node. A pod asks for trouble by the annotation (or label) `bench.fairlead.dev/fault`:
@@ -131,6 +139,7 @@ pub mod signing;
 pub mod sigstore;
 pub mod tools;
 pub mod wait;
+pub mod webhook_server;
 
 pub use bench::{Helm, TestBench, shared};
 pub use chart_server::{ChartServer, chart_files, fixture_chart, package};
@@ -146,3 +155,4 @@ pub use registry::{OciRegistry, tarball};
 pub use s3_server::S3Server;
 pub use sigstore::Sigstore;
 pub use wait::{try_wait_for, wait_for};
+pub use webhook_server::{Received, WebhookServer};

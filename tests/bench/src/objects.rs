@@ -37,6 +37,7 @@ impl Cluster {
             "HelmRelease" => ("helm.toolkit.fluxcd.io", "v2"),
             "Kustomization" => ("kustomize.toolkit.fluxcd.io", "v1"),
             "Receiver" => ("notification.toolkit.fluxcd.io", "v1"),
+            "Alert" | "Provider" => ("notification.toolkit.fluxcd.io", "v1beta3"),
             _ => ("source.toolkit.fluxcd.io", "v1"),
         };
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));

@@ -1,0 +1,69 @@
+//! What needs a cluster of its own: kinds that come later, and events of other namespaces.
+
+use std::path::Path;
+
+use fairlead_testbench::{Operator, TestBench, WebhookServer, wait_for};
+use serde_json::{Value, json};
+
+use crate::scene::{PATIENCE, broken_spec, received, text};
+
+fn apply(bench: &TestBench, api_version: &str, kind: &str, key: (&str, &str), spec: &Value) {
+    let (namespace, name) = key;
+    let metadata = json!({"namespace": namespace, "name": name});
+    bench.apply(&json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}).to_string());
+}
+
+fn broken(bench: &TestBench, namespace: &str, name: &str) {
+    apply(bench, "source.toolkit.fluxcd.io/v1", "GitRepository", (namespace, name), &broken_spec());
+}
+
+#[tokio::test]
+async fn without_its_kinds_the_operator_runs_and_with_them_an_alert_hears_of_other_namespaces() {
+    let bench = TestBench::start().await;
+    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
+    let (of_alerts, others): (Vec<_>, Vec<_>) = std::fs::read_dir(crds)
+        .expect("the folder of definitions")
+        .map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a definition"))
+        .partition(|text| text.contains("name: alerts.") || text.contains("name: providers."));
+    bench.apply(&others.concat());
+    bench.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]);
+    let (tenant, team) = (bench.namespace("tenant").await, bench.namespace("team").await);
+    let start = async |flags: &[&str]| {
+        let binary = Path::new(env!("CARGO_BIN_EXE_fairlead"));
+        Operator::builder(binary, &bench).args(flags.iter().copied()).start().await
+    };
+    let mut operator = start(&[]).await;
+    wait_for("a word about the kinds", PATIENCE, || async {
+        let told = operator.log().contains("no kinds Alert and Provider");
+        told.then_some(()).ok_or_else(|| operator.log())
+    })
+    .await;
+    bench.apply(&of_alerts.concat());
+    let hook = WebhookServer::start();
+    let kind = "notification.toolkit.fluxcd.io/v1beta3";
+    wait_for("the kinds", PATIENCE, || async { bench.try_kubectl(&["get", "alerts,providers"]) }).await;
+    apply(&bench, kind, "Provider", (&tenant, "hook"), &json!({"type": "generic", "address": hook.url()}));
+    let sources = json!([{"kind": "GitRepository", "name": "*", "namespace": team}]);
+    let alert = json!({"providerRef": {"name": "hook"}, "eventSources": sources});
+    apply(&bench, kind, "Alert", (&tenant, "hook"), &alert);
+    wait_for("alerts to be looked at", PATIENCE, || async {
+        operator.log().contains("alerts are looked at").then_some(()).ok_or_else(|| operator.log())
+    })
+    .await;
+
+    broken(&bench, &tenant, "own");
+    broken(&bench, &team, "other");
+    let request = received(&hook, 1).await.remove(0).json();
+    assert_eq!(text(&request["involvedObject"]["name"]), "other");
+    operator.terminate(PATIENCE);
+
+    let operator = start(&["--no-cross-namespace-refs"]).await;
+    broken(&bench, &team, "denied");
+    wait_for("a denial", PATIENCE, || async {
+        let told = bench.kubectl(&["get", "events", "-n", &tenant, "-o", "jsonpath={.items[*].message}"]);
+        let denied = format!("cross-namespace references are not allowed: cannot access GitRepository {team}/denied");
+        if told.contains(&denied) { Ok(()) } else { Err(told) }
+    })
+    .await;
+    assert_eq!(hook.received().len(), 1, "{}", operator.log());
+}
