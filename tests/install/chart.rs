@@ -15,6 +15,10 @@ const EVERYTHING: &[&str] = &[
     "defaultServiceAccount=deployer",
     "defaultKubeconfigServiceAccount=visitor",
     "watchNamespace=team-a",
+    "watchLabelSelector=!sharding.fluxcd.io/key",
+    "eventsAddr=http://notification-controller.flux-system.svc",
+    "metricsPerObject=true",
+    "leaderElection.enabled=true",
     "noCrossNamespaceRefs=true",
     "strictSubstitutions=true",
     "allowRemoteBases=true",
@@ -38,7 +42,8 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Flags that the image settles, or that the chart sets as a variable.
-const NOT_AN_ARGUMENT: [&str; 10] = [
+const NOT_AN_ARGUMENT: [&str; 11] = [
+    "--leader-election-namespace",
     "--data-dir",
     "--listen",
     "--helm",
@@ -124,7 +129,7 @@ async fn every_flag_has_a_value() {
         .lines()
         .filter_map(|line| line.trim_start().strip_prefix("--").map(|_| line.trim_start()))
         .chain(help.lines().filter_map(|line| line.trim_start().split_once(", ").map(|(_, long)| long)))
-        .filter_map(|line| line.split([' ', '=']).next())
+        .filter_map(|line| line.split([' ', '=', '[']).next())
         .filter(|flag| flag.starts_with("--"))
         .collect();
     assert!(flags.len() > 15, "{help}");

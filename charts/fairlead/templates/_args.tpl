@@ -1,7 +1,11 @@
+{{- /* With eventsAddr somebody else sends notifications. */ -}}
+{{- define "fairlead.controllers" -}}
+{{- if .Values.eventsAddr }}{{ join "," (without .Values.controllers "notification") }}{{ else }}{{ join "," .Values.controllers }}{{ end -}}
+{{- end -}}
 {{- define "fairlead.args" -}}
 - run
 - --concurrent={{ .Values.concurrent }}
-- --controllers={{ join "," .Values.controllers }}
+- --controllers={{ include "fairlead.controllers" . }}
 - --log-level={{ .Values.logLevel }}
 - --log-format={{ .Values.logFormat }}
 - --artifact-url={{ default (printf "http://%s.%s.svc" (include "fairlead.fullname" .) .Release.Namespace) .Values.artifactUrl }}
@@ -9,6 +13,17 @@
 - --artifact-retention-records={{ .Values.artifactRetention.records }}
 - --prune-ceiling-percent={{ .Values.pruneCeiling.percent }}
 - --prune-ceiling-objects={{ .Values.pruneCeiling.objects }}
+- --graceful-shutdown-timeout={{ .Values.gracefulShutdownTimeout }}
+- --rate-limit-interval={{ .Values.rateLimitInterval }}
+{{- with .Values.eventsAddr }}
+- --events-addr={{ . }}
+{{- end }}
+{{- if .Values.metricsPerObject }}
+- --metrics-per-object
+{{- end }}
+{{- with .Values.watchLabelSelector }}
+- {{ printf "--watch-label-selector=%s" . | quote }}
+{{- end }}
 {{- with .Values.watchNamespace }}
 - --watch-namespace={{ . }}
 {{- end }}

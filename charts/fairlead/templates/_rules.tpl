@@ -54,6 +54,11 @@
   verbs: [get, patch]
 {{- end }}
 {{- end }}
+{{- if has "notification" (splitList "," (include "fairlead.controllers" .)) }}
+- apiGroups: [notification.toolkit.fluxcd.io]
+  resources: [alerts, providers]
+  verbs: [list, watch]
+{{- end }}
 # Credentials, values and helm's records, and whatever changes in them.
 - apiGroups: [""]
   resources: [secrets, configmaps]
@@ -79,6 +84,8 @@
     - helmreleases.helm.toolkit.fluxcd.io
     - helmrepositories.source.toolkit.fluxcd.io
     - kustomizations.kustomize.toolkit.fluxcd.io
+    - alerts.notification.toolkit.fluxcd.io
+    - providers.notification.toolkit.fluxcd.io
     - ocirepositories.source.toolkit.fluxcd.io
     - receivers.notification.toolkit.fluxcd.io
   verbs: [create, patch]
