@@ -118,18 +118,7 @@ async fn cut_off(line: Line, prefix: &str) {
     assert_eq!(world.history("ui"), [(1, "superseded".to_owned()), (2, "deployed".to_owned())]);
 }
 
-#[tokio::test]
-async fn a_leader_that_is_cut_off_ends_before_the_other_one_leads() {
-    cut_off(Line::Cut, "cut").await;
-}
-
-#[tokio::test]
-async fn a_leader_whose_line_hangs_ends_before_the_other_one_leads() {
-    cut_off(Line::Hangs, "hang").await;
-}
-
-#[tokio::test]
-async fn a_leader_that_was_stopped_for_too_long_does_nothing_more() {
+async fn stopped() {
     let scene = Scene::new("stop").await;
     let mut first = scene.candidate().start().await;
     says(&first, LEADS, Duration::from_secs(5)).await;
@@ -138,6 +127,12 @@ async fn a_leader_that_was_stopped_for_too_long_does_nothing_more() {
     says(&second, LEADS, TAKE_OVER).await;
     signal(first.pid(), rustix::process::Signal::CONT);
     assert_eq!(ends(&mut first, Duration::from_secs(5)).await, 1);
+}
+
+/// All at once: most of the time is spent waiting.
+#[tokio::test]
+async fn a_leader_that_cannot_renew_its_lease_ends_by_itself_and_in_time() {
+    tokio::join!(cut_off(Line::Cut, "cut"), cut_off(Line::Hangs, "hang"), stopped());
 }
 
 fn signal(pid: u32, signal: rustix::process::Signal) {

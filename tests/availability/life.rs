@@ -15,13 +15,13 @@ async fn an_outage_of_the_api_server_and_a_slow_helm_are_no_reason_to_be_killed(
     let line = FaultProxy::to(world.bench.server().trim_start_matches("https://"));
     let operator = world.operator().kubeconfig(&world.bench.kubeconfig_via(&line)).args(["--concurrent", "1"]);
     let operator = operator.start().await;
-    world.apply(&scene.slow("one", "60s"));
+    world.apply(&scene.slow("one", "20s"));
     world.apply(&world.release("waits", &json!({})));
     scene.revision_is(1, "pending-install").await;
     line.behave(Line::Hangs);
     let begun = Instant::now();
     // Longer than a part may be silent.
-    while begun.elapsed() < Duration::from_secs(40) {
+    while begun.elapsed() < Duration::from_secs(34) {
         assert_eq!(operator.try_get("/healthz").await, Ok((200, "ok\n".to_owned())));
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

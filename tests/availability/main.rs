@@ -1,12 +1,12 @@
 //! Several operators, how one begins and how one ends, on a real control plane.
 
+mod chaos;
 mod hand_over;
 mod life;
 mod scene;
 mod shards;
 mod standby;
 mod start_checks;
-mod storm;
 #[path = "../release/world.rs"]
 #[allow(dead_code, reason = "these tests need less of it")]
 mod world;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::scene::Scene;
 
 /// How long trouble is made.
-const LENGTH: Duration = Duration::from_secs(35);
+const LENGTH: Duration = Duration::from_secs(25);
 
 /// Numbers by chance, the same each time.
 struct Chance(u64);
