@@ -345,7 +345,7 @@ async fn lead(context: &Context, readiness: &Readiness, desks: &Desks, running: 
 fn start_notifications(context: &Context, pillars: &mut JoinSet<Result<&'static str, AppError>>) {
     if context.config.controllers.contains(&ControllerGroup::Notification) {
         let notifier = Notifier::new(context);
-        pillars.spawn(async move { notifier.run().await.map(|()| "the notifier").map_err(AppError::from) });
+        pillars.spawn(async move { Box::pin(notifier.run()).await.map(|()| "the notifier").map_err(AppError::from) });
     }
     if let Some(address) = &context.config.events_addr {
         let forwarder = notification::Forwarder::new(context, address.clone());
