@@ -98,15 +98,10 @@ async fn programs_that_cannot_be_used_are_named_and_waited_for() {
 
 /// Runs the operator with its data directory on a small disk, which is full until a file shows up.
 const ON_A_FULL_DISK: &str = r#"#!/bin/sh
-for argument; do
-    [ "$previous" = --data-dir ] && data=$argument
-    previous=$argument
-done
-export data
 exec unshare --user --map-root-user --mount sh -c '
-    mkdir -p "$data" && mount -t tmpfs -o size=8m tmpfs "$data" || exit 9
-    head -c 9000000 /dev/zero >"$data/filler" 2>/dev/null
-    (until [ -e "@room@" ]; do sleep 0.05; done; rm "$data/filler") &
+    mkdir -p "$FAIRLEAD_DATA_DIR" && mount -t tmpfs -o size=8m tmpfs "$FAIRLEAD_DATA_DIR" || exit 9
+    head -c 9000000 /dev/zero >"$FAIRLEAD_DATA_DIR/filler" 2>/dev/null
+    (until [ -e "@room@" ]; do sleep 0.05; done; rm "$FAIRLEAD_DATA_DIR/filler") &
     exec "$@"' sh "@fairlead@" "$@"
 "#;
 
