@@ -12,6 +12,8 @@ mod builds;
 mod decryption;
 #[path = "sync/folder.rs"]
 mod folder;
+#[path = "sync/from_flux.rs"]
+mod from_flux;
 #[path = "sync/health.rs"]
 mod health;
 #[path = "sync/history.rs"]

@@ -147,6 +147,7 @@ impl Mirror {
                 *fetched = Some(0);
                 self.fetch_and_unpack(target, selection, timeout, &mut fetched).await
             }
+            Err(error) if error.cause == Cause::DiskFull => Err(self.make_room(error, &mut fetched)),
             result => result,
         }
     }
@@ -160,8 +161,15 @@ impl Mirror {
                 *fetched = Some(0);
                 self.fetch_and_read(target, tag, timeout, &mut fetched).await
             }
+            Err(error) if error.cause == Cause::DiskFull => Err(self.make_room(error, &mut fetched)),
             result => result,
         }
+    }
+
+    /// Throws away what was fetched: it takes the room that is missing, and what came in part is of no use.
+    fn make_room(&self, error: GitError, fetched: &mut Option<u32>) -> GitError {
+        *fetched = Some(if self.build(true).is_ok() { 0 } else { MAX_FETCHES });
+        error
     }
 
     /// The mirror for this caller alone, ready to be fetched into.

@@ -40,7 +40,7 @@ fn forget_definitions(site: &Site) {
     let all = site.bench.kubectl(&["get", "crd", "--output=name"]);
     let ours: Vec<&str> = all.lines().filter(|name| name.contains(".toolkit.fluxcd.io")).collect();
     if !ours.is_empty() {
-        site.bench.kubectl(&[&["delete", "--timeout=30s"], &ours[..]].concat());
+        site.bench.kubectl(&[&["delete", "--timeout=120s"], &ours[..]].concat());
     }
 }
 

@@ -23,7 +23,9 @@ async fn without_its_kinds_the_operator_runs_and_with_them_an_alert_hears_of_oth
     let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
     let (of_alerts, others): (Vec<_>, Vec<_>) = std::fs::read_dir(crds)
         .expect("the folder of definitions")
-        .map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a definition"))
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .map(|path| std::fs::read_to_string(path).expect("a definition"))
         .partition(|text| text.contains("name: alerts.") || text.contains("name: providers."));
     bench.apply(&others.concat());
     bench.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]);

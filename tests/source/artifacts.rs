@@ -127,6 +127,40 @@ async fn damage_is_told_and_healed_and_a_second_operator_keeps_out() {
     assert!(told.contains(&words), "{told}");
 }
 
+/// Text of so many bytes that nothing makes much smaller.
+fn incompressible(length: usize) -> String {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+/"
+            [usize::try_from(state >> 58).expect("6 bits")]
+    };
+    (0..length).map(|_| char::from(next())).collect()
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_what_is_stored_goes_on_being_served() {
+    let git = GitServer::start();
+    let repository = git.repository("releases");
+    let first = repository.commit("Small", &[("a.yaml", Some("a: 1\n"))]);
+    let scene = Scene::on_a_disk_of("fulldisk", 8).await;
+    let spec = json!({"url": git.url(&repository), "interval": "1s", "ref": {"branch": "main"}});
+    scene.apply("GitRepository", "releases", &spec);
+    let seen = scene.ready_at::<GitRepository>("releases", &format!("main@sha1:{first}")).await;
+    let stored = seen.artifact.expect("an artifact");
+
+    repository.commit("Large", &[("large.txt", Some(&incompressible(12 << 20)))]);
+    let seen = scene.failed::<GitRepository>("releases", "Reconciling", "No space left on device").await;
+    assert_eq!(seen.condition("Ready").map(|(status, _, _)| status), Some("False"));
+    assert_eq!(seen.artifact.as_ref(), Some(&stored), "the last good one stays");
+    assert_eq!(consume(&stored).await, ["a.yaml"]);
+
+    let third = repository.commit("Small again", &[("large.txt", None), ("a.yaml", Some("a: 2\n"))]);
+    scene.ready_at::<GitRepository>("releases", &format!("main@sha1:{third}")).await;
+}
+
 fn blob_is(blob: &Path, digest: &str) -> bool {
     std::fs::read(blob).is_ok_and(|bytes| format!("sha256:{}", sha256(&bytes)) == digest)
 }

@@ -1,6 +1,7 @@
 //! A namespace of one's own with an operator that runs the source controllers in it.
 
 use std::fmt::Debug;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +16,15 @@ use serde_json::{Value, json};
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(40);
+
+const FAIRLEAD: &str = env!("CARGO_BIN_EXE_fairlead");
+
+/// Runs the operator with its data directory on a disk that only it sees; needs user namespaces.
+const ON_A_DISK: &str = r#"#!/bin/sh
+exec unshare --user --map-root-user --mount sh -c '
+    mkdir -p "$FAIRLEAD_DATA_DIR" && mount -t tmpfs -o size=@size@m tmpfs "$FAIRLEAD_DATA_DIR" || exit 9
+    exec "$@"' sh "@fairlead@" "$@"
+"#;
 
 pub struct Scene {
     pub bench: &'static TestBench,
@@ -76,11 +86,25 @@ impl Scene {
         Self::launch(prefix, controllers, &[]).await
     }
 
+    /// With a data directory on a disk of its own, of so many MiB.
+    pub async fn on_a_disk_of(prefix: &str, size: u32) -> Self {
+        let script = ON_A_DISK.replace("@size@", &size.to_string()).replace("@fairlead@", FAIRLEAD);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("on-a-disk");
+        std::fs::write(&file, script).expect("write a script");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("make it a program");
+        Self::launch_as(&file, prefix, "source", &[]).await
+    }
+
     async fn launch(prefix: &str, controllers: &str, flags: &[&str]) -> Self {
+        Self::launch_as(Path::new(FAIRLEAD), prefix, controllers, flags).await
+    }
+
+    async fn launch_as(program: &Path, prefix: &str, controllers: &str, flags: &[&str]) -> Self {
         let bench = shared().await;
         bench.install_crds().await;
         let namespace = bench.namespace(prefix).await;
-        let operator = Operator::builder(Path::new(env!("CARGO_BIN_EXE_fairlead")), bench)
+        let operator = Operator::builder(program, bench)
             .watch_namespace(&namespace)
             .args(["--controllers", controllers])
             .args(flags.iter().copied())
