@@ -3,10 +3,10 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use fairlead_testbench::TestBench;
+use fairlead_testbench::{TestBench, wait_for};
 use serde_json::{Value, json};
 
-use crate::world::{World, config_map};
+use crate::world::{PATIENCE, World, config_map};
 
 const FILE: &str = "production/a.yaml";
 const LEAVES: &str = "production/leaves.yaml";
@@ -82,6 +82,12 @@ async fn a_folder_of_flux_is_taken_over_as_it_is_and_can_be_given_back() {
         world.bench.kubectl(&[&args[..], more].concat());
     };
     patch(&["--subresource=status", "-p", &status]);
+    wait_for("the source to have the commit", PATIENCE, || async {
+        let revision = ["-n", &ns, "get", "gitrepository", "releases", "-o", "jsonpath={.status.artifact.revision}"];
+        let found = world.bench.kubectl(&revision);
+        if found.ends_with(&commit) { Ok(()) } else { Err(found) }
+    })
+    .await;
     patch(&["-p", r#"{"spec":{"suspend":false}}"#]);
     world.annotate("apps", "reconcile.fluxcd.io/requestedAt=taken-over");
     let verdict =
