@@ -26,6 +26,7 @@ use crate::api::source::v1::{Bucket, ExternalArtifact, GitRepository, HelmChart,
 use crate::args::Config;
 use crate::kube_ext::recorder::Reporter;
 use crate::metrics::Metrics;
+use crate::selector::LabelSelector;
 
 /// One watch a kind.
 #[derive(Clone, Default)]
@@ -81,8 +82,8 @@ impl Caches {
         );
     }
 
-    fn resources(&self) -> Resources {
-        let resources = Resources::default();
+    fn resources(&self, shard: Option<LabelSelector>) -> Resources {
+        let resources = Resources::of(shard);
         resources.show(&self.helm_releases);
         resources.show(&self.kustomizations);
         resources.show(&self.git_repositories);
@@ -141,7 +142,7 @@ impl Context {
         shutdown: CancellationToken,
     ) -> Self {
         let caches = Caches::default();
-        let resources = Arc::new(caches.resources());
+        let resources = Arc::new(caches.resources(config.shard.clone()));
         metrics.look_up(Box::new(Arc::clone(&resources)));
         Self {
             client,

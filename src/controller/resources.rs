@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use kube::ResourceExt as _;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -18,6 +19,7 @@ use crate::api::meta::{Artifact, Condition};
 use crate::api::notification::v1::Receiver;
 use crate::api::source::v1::{Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
 use crate::redact;
+use crate::selector::LabelSelector;
 
 /// Bytes of one label at the most: an object may hold much longer texts.
 const LABEL_LIMIT: usize = 256;
@@ -38,7 +40,7 @@ pub trait Described: Watched {
 /// A cache, whatever kind it is of.
 trait Census: Send + Sync {
     fn count(&self) -> (Cow<'static, str>, usize);
-    fn each(&self, tell: &mut dyn FnMut(&[Label<'_>]) -> fmt::Result) -> fmt::Result;
+    fn each(&self, shard: Option<&LabelSelector>, tell: &mut dyn FnMut(&[Label<'_>]) -> fmt::Result) -> fmt::Result;
 }
 
 impl<K: Described> Census for Cache<K> {
@@ -46,14 +48,20 @@ impl<K: Described> Census for Cache<K> {
         (K::kind(&()), self.all().len())
     }
 
-    fn each(&self, tell: &mut dyn FnMut(&[Label<'_>]) -> fmt::Result) -> fmt::Result {
-        self.all().iter().try_for_each(|object| tell(&labels(object.as_ref())))
+    fn each(&self, shard: Option<&LabelSelector>, tell: &mut dyn FnMut(&[Label<'_>]) -> fmt::Result) -> fmt::Result {
+        let all = self.all();
+        let mut own = all.iter().filter(|object| shard.is_none_or(|shard| shard.chooses(object.labels())));
+        own.try_for_each(|object| tell(&labels(object.as_ref())))
     }
 }
 
-/// The caches whose objects are shown; reads them at each scrape and keeps nothing.
+/// The caches whose objects are shown; reads them at each scrape and keeps nothing. Objects of other
+/// shards are shown by those who look after them.
 #[derive(Default)]
-pub struct Resources(Mutex<Vec<Box<dyn Census>>>);
+pub struct Resources {
+    shard: Option<LabelSelector>,
+    caches: Mutex<Vec<Box<dyn Census>>>,
+}
 
 impl fmt::Debug for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,15 +70,20 @@ impl fmt::Debug for Resources {
 }
 
 impl Resources {
+    /// For the objects with these labels; for all without.
+    pub fn of(shard: Option<LabelSelector>) -> Self {
+        Self { shard, ..Self::default() }
+    }
+
     /// Shows the objects of one more kind.
     pub fn show<K: Described>(&self, cache: &Cache<K>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(cache.clone()));
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(cache.clone()));
     }
 }
 
 impl Collector for Resources {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kinds = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
         let help = "Objects in the watch caches.";
         let mut counts = encoder.encode_descriptor("fairlead_objects", help, None, MetricType::Gauge)?;
         for (kind, count) in kinds.iter().map(|kind| kind.count()) {
@@ -79,7 +92,7 @@ impl Collector for Resources {
         let help = "The current state of an object; always 1.";
         let mut info = encoder.encode_descriptor("gotk_resource_info", help, None, MetricType::Gauge)?;
         for kind in kinds.iter() {
-            kind.each(&mut |labels| ConstGauge::new(1_i64).encode(info.encode_family(&labels)?))?;
+            kind.each(self.shard.as_ref(), &mut |labels| ConstGauge::new(1_i64).encode(info.encode_family(&labels)?))?;
         }
         Ok(())
     }

@@ -67,6 +67,15 @@ async fn each_operator_looks_after_its_shard_and_reads_all_of_them() {
     let url = of_shard["status"]["artifact"]["url"].as_str().unwrap_or_default();
     assert!(url.starts_with(&of_a.url()), "{url} is not at {}", of_a.url());
 
+    for (operator, shown, absent) in [(&of_a, "sharded", "plain"), (&of_others, "plain", "sharded")] {
+        let metrics = operator.get("/metrics").await;
+        let is_shown = |name: &str| {
+            let mut lines = metrics.lines().filter(|line| line.starts_with("gotk_resource_info"));
+            lines.any(|line| line.contains(&format!("name=\"{name}\"")) && line.contains("\"HelmRelease\""))
+        };
+        assert!(is_shown(shown) && !is_shown(absent), "each shows its own:\n{metrics}");
+    }
+
     // One that changes shards has a new operator from then on.
     world.apply(&labelled(world.release("plain", &json!({"values": {"replicas": 0, "port": 3001}})), "a"));
     world.ready("plain", 2).await;
