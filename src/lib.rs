@@ -14,6 +14,7 @@
 pub mod api;
 pub mod app;
 pub mod args;
+mod cause;
 pub mod cel;
 pub mod controller;
 pub mod crds;

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::auth::{AuthError, Data, Secret, Tls};
 use super::http;
+use crate::cause;
 use crate::proxy::Proxy;
 
 /// The user that a token belongs to.
@@ -175,9 +176,9 @@ impl App {
             .header("Accept", "application/vnd.github+json")
             .send()
             .await;
-        let response = sent.map_err(|error| failed(http::innermost(&error)))?;
+        let response = sent.map_err(|error| failed(cause::of_request(&error)))?;
         let status = response.status();
-        let bytes = response.bytes().await.map_err(|error| failed(http::innermost(&error)))?;
+        let bytes = response.bytes().await.map_err(|error| failed(cause::of_request(&error)))?;
         let bytes = Zeroizing::new(bytes[..bytes.len().min(MAX_ANSWER)].to_vec());
         if status != StatusCode::OK && status != StatusCode::CREATED {
             let message = serde_json::from_slice::<Complaint>(&bytes).unwrap_or_default().message;

@@ -26,12 +26,3 @@ pub(super) fn client(tls: &Tls, proxy: Option<&Proxy>, timeout: Duration) -> Res
     }
     builder.build().map_err(|error| error.to_string())
 }
-
-/// The cause that says most: reqwest's own words are only "error sending request".
-pub(super) fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    if error.is_timeout() { format!("no answer in time ({cause})") } else { cause.to_string() }
-}

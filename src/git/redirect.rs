@@ -9,6 +9,7 @@ use url::Url;
 use super::http;
 use super::output::{Cause, GitError};
 use super::remote::Remote;
+use crate::cause;
 
 /// What git asks first.
 const FIRST: &str = "/info/refs";
@@ -35,7 +36,7 @@ async fn ask(remote: &Remote, url: &str, timeout: Duration) -> Result<String, St
     if let Some(authorization) = remote.credential().authorization() {
         request = request.header(AUTHORIZATION, authorization.as_str());
     }
-    let response = request.send().await.map_err(|error| http::innermost(&error))?;
+    let response = request.send().await.map_err(|error| cause::of_request(&error))?;
     let place = response.headers().get(LOCATION).and_then(|place| place.to_str().ok());
     place.map(str::to_owned).ok_or_else(|| format!("it answered {}", response.status().as_u16()))
 }

@@ -12,7 +12,7 @@ use super::discovery::Resolver;
 use super::remote::{self, RemoteError, RemoteOptions};
 use crate::api::meta::KubeConfigReference;
 use crate::source::digest::sha256;
-pub use reach::{Reach, innermost};
+pub use reach::Reach;
 
 /// Clusters that are kept besides the operator's own; each holds some connections.
 const KEPT: usize = 64;

@@ -268,7 +268,7 @@ fn refusal(error: &kube::Error) -> Refusal {
             Refusal::Outdated
         }
         kube::Error::Api(status) => Refusal::Failed(status.message.clone()),
-        error => Refusal::Failed(super::cluster::innermost(error)),
+        error => Refusal::Failed(crate::cause::innermost(error).to_string()),
     }
 }
 

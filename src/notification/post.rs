@@ -9,6 +9,7 @@ use reqwest::{Client, ClientBuilder};
 use url::Url;
 
 use super::retry::{self, Policy};
+use crate::cause;
 use crate::redact::bounded;
 
 /// Bytes of an answer that are read.
@@ -110,9 +111,5 @@ async fn send_once(client: &Client, post: &Post, timeout: Duration) -> Result<Ve
 
 /// The cause that says most, which does not repeat the URL.
 fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() }
+    if error.is_timeout() { "no answer in time".to_owned() } else { cause::innermost(error).to_string() }
 }

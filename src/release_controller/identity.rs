@@ -7,9 +7,10 @@ use super::fault::Fault;
 use super::pass::Pass;
 use super::resolve::{Step, UNSUPPORTED};
 use crate::api::condition::reason;
+use crate::cause;
 use crate::controller::{Requeue, jittered};
 use crate::helm::client::{Helm, HelmError};
-use crate::kube_ext::cluster::{IdentityError, innermost};
+use crate::kube_ext::cluster::IdentityError;
 use crate::kube_ext::remote::RemoteError;
 use crate::release::observed::Target;
 
@@ -101,7 +102,7 @@ impl Pass<'_> {
         let words = match &error {
             kube::Error::Api(status) => status.message.clone(),
             error => {
-                let words = innermost(error);
+                let words = cause::innermost(error).to_string();
                 self.cluster.reach.is_silent(&words);
                 words
             }

@@ -17,6 +17,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::digest::hex;
+use crate::cause;
 use crate::redact::redact;
 
 /// Why a download failed.
@@ -301,7 +302,7 @@ impl Downloader {
 }
 
 fn broken(url: &Url, error: &reqwest::Error) -> DownloadError {
-    DownloadError::Transfer { url: shown(url), reason: innermost(error) }
+    DownloadError::Transfer { url: shown(url), reason: cause::of_request(error) }
 }
 
 /// The URL without credentials and without its query, which may hold a token.
@@ -309,15 +310,6 @@ pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     redact(url.as_str()).into_owned()
-}
-
-/// The cause that says most: reqwest's own words are only "error sending request".
-pub(super) fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    if error.is_timeout() { format!("no answer in time ({cause})") } else { cause.to_string() }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
 
-use super::download::innermost;
+use crate::cause;
 
 /// How long a signed address is good for: until it is used, and for a clock that is a little off.
 const SIGNED_FOR: Duration = Duration::from_mins(15);
@@ -242,7 +242,7 @@ impl S3 {
 
     fn broken(&self, what: &str, error: &reqwest::Error) -> S3Error {
         let host = self.place.endpoint.authority().to_owned();
-        S3Error::Transfer { what: what.to_owned(), host, reason: innermost(error) }
+        S3Error::Transfer { what: what.to_owned(), host, reason: cause::of_request(error) }
     }
 
     /// The region that the store names, where it is another one and the spec leaves that open.

@@ -10,7 +10,7 @@ use crate::api::kustomize::v1::Kustomization;
 use crate::api::notification::v1::Receiver;
 use crate::api::source::v1::{Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
 use crate::args::Config;
-use crate::kube_ext::cluster::innermost;
+use crate::cause::innermost;
 
 /// Part of readiness: the API server itself.
 pub const API_SERVER: &str = "the API server";
@@ -34,7 +34,7 @@ pub async fn look(config: &Config, client: &Client) -> Vec<Obstacle> {
     match missing(client, &kinds(config.receiver_listen.is_some())).await {
         Ok(missing) if missing.is_empty() => Vec::new(),
         Ok(missing) => vec![Obstacle { part: KINDS, why: not_installed(&missing) }],
-        Err(error) => vec![Obstacle { part: API_SERVER, why: innermost(&error) }],
+        Err(error) => vec![Obstacle { part: API_SERVER, why: innermost(&error).to_string() }],
     }
 }
 

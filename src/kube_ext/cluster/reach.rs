@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use kube::Client;
 
+use crate::cause;
+
 /// How long an answer may take while it is not known whether there will be one.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a cluster that did not answer is believed not to.
@@ -98,21 +100,12 @@ impl Reach {
                 self.set(State::Answers);
                 return Ok(());
             }
-            Ok(Err(error)) => innermost(&error),
+            Ok(Err(error)) => cause::innermost(&error).to_string(),
             Err(_) => format!("it does not answer within {PATIENCE:?}"),
         };
         self.is_silent(&why);
         Err(why)
     }
-}
-
-/// The cause that says most.
-pub fn innermost(error: &kube::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

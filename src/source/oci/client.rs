@@ -14,12 +14,13 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::super::digest::hex;
-use super::super::download::{Tls, innermost};
+use super::super::download::Tls;
 use super::authorization::{self, Challenge};
 use super::credentials::Login;
 use super::error::OciError;
 use super::manifest::{ACCEPTED, Descriptor, Document, Manifest};
 use super::reference::{Digest, Reference, Repository};
+use crate::cause;
 use crate::proxy::Proxy;
 use crate::redact::{bounded, redact};
 
@@ -76,7 +77,7 @@ impl Registry {
         if let Some(identity) = tls.identity {
             builder = builder.identity(identity);
         }
-        let unusable = |error: reqwest::Error| OciError::Credentials(innermost(&error));
+        let unusable = |error: reqwest::Error| OciError::Credentials(cause::of_request(&error));
         if let Some(proxy) = proxy {
             builder = builder.proxy(proxy.for_client().map_err(unusable)?);
         }
@@ -286,7 +287,7 @@ fn shown(url: &Url) -> String {
 }
 
 fn broken(what: &str, error: &reqwest::Error) -> OciError {
-    OciError::Transfer { what: what.to_owned(), reason: innermost(error) }
+    OciError::Transfer { what: what.to_owned(), reason: cause::of_request(error) }
 }
 
 /// The answer, if it is one.
