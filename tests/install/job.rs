@@ -38,9 +38,10 @@ fn description(site: &Site) -> Value {
 /// Nothing of Fairlead is in the cluster.
 fn forget_definitions(site: &Site) {
     let all = site.bench.kubectl(&["get", "crd", "--output=name"]);
-    let ours: Vec<&str> = all.lines().filter(|name| name.contains(".toolkit.fluxcd.io")).collect();
+    let names = all.lines().filter_map(|name| name.split_once('/')).map(|(_, name)| name);
+    let ours: Vec<&str> = names.filter(|name| name.ends_with(".toolkit.fluxcd.io")).collect();
     if !ours.is_empty() {
-        site.bench.kubectl(&[&["delete", "--timeout=120s"], &ours[..]].concat());
+        site.bench.delete_crds(&ours);
     }
 }
 

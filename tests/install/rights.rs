@@ -200,7 +200,7 @@ async fn the_operator_has_the_least_rights_in_the_whole_cluster() {
     deployer(&site, &namespace);
     site.install(Helm::V4, &chart(), &["defaultServiceAccount=deployer", "receiver.enabled=true"]);
     // A kind that is new in this version.
-    site.bench.kubectl(&["delete", "crd", "receivers.notification.toolkit.fluxcd.io"]);
+    site.bench.delete_crds(&["receivers.notification.toolkit.fluxcd.io"]);
     let operator = site.operator(Helm::V4).await;
     at_work(&site, &namespace).await;
     let role = site.get("", "clusterrole", &format!("fairlead-{namespace}")).expect("there is a role");

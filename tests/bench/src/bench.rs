@@ -187,6 +187,27 @@ impl TestBench {
             .await;
     }
 
+    /// Removes definitions, with all that is of their kinds.
+    ///
+    /// The API server drops a removal when its own status updates collide, until it looks at everything again five
+    /// minutes later; a change of the definition makes it look at once.
+    ///
+    /// # Panics
+    /// When one stays for more than a minute.
+    pub fn delete_crds(&self, names: &[&str]) {
+        let crds = |args: &[&str], flags: &[&str]| self.try_kubectl(&[args, &["crd"], names, flags].concat());
+        crds(&["delete"], &["--wait=false"]).expect("is told to go");
+        let gone = (0..6).any(|look| {
+            let awaited = crds(&["wait"], &["--for=delete", "--timeout=10s"]);
+            if awaited.is_err() {
+                // One that has just gone cannot be changed, which is no trouble.
+                let _ = crds(&["annotate"], &["--overwrite", &format!("bench.fairlead/look={look}")]);
+            }
+            awaited.is_ok()
+        });
+        assert!(gone, "definitions stay: {}", self.kubectl(&["get", "crd", "--output=yaml"]));
+    }
+
     /// Runs kubectl as administrator and gives its standard output.
     ///
     /// # Panics
