@@ -206,16 +206,24 @@ impl<K: Watched> Cache<K> {
                 let gone = self.store.state_filter(|known| !listed.contains(&ObjectRef::from_obj(known)));
                 changes.extend(gone.into_iter().map(Change::Deleted));
             }
-            Event::Apply(object) => changes.push(Change::Applied(Arc::new(object.clone()))),
-            Event::Delete(object) => changes.push(Change::Deleted(Arc::new(object.clone()))),
+            Event::Delete(object) => changes.extend(self.stored(object).map(Change::Deleted)),
+            Event::Apply(_) => {}
         }
         writer.apply_watcher_event(event);
+        if let Event::Apply(object) = event {
+            changes.extend(self.stored(object).map(Change::Applied));
+        }
         if matches!(event, Event::InitDone) {
             listed.clear();
             changes.extend(self.store.state().into_iter().map(Change::Applied));
             self.ready.send_replace(true);
         }
         self.publish(changes);
+    }
+
+    /// What the store holds of an object: one copy of it in memory is enough.
+    fn stored(&self, object: &K) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::from_obj(object))
     }
 
     fn publish(&self, changes: Vec<Change<K>>) {

@@ -1,8 +1,9 @@
 //! What every controller works with.
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch as JsonPatch, PatchOperation};
@@ -258,28 +259,32 @@ impl Context {
     }
 
     fn remember<K: Watched>(&self, stored: Arc<K>) {
-        let key = recent_key(stored.as_ref());
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert(key, stored);
+        self.recent().insert(recent_key(stored.as_ref()), stored);
     }
 
     /// The object as last written by this process when the watch has not caught up with that yet.
     pub fn freshest<K: Watched>(&self, watched: Arc<K>) -> Arc<K> {
-        let key = recent_key(watched.as_ref());
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = recent.get(&key).cloned().and_then(|object| object.downcast::<K>().ok());
-        match written {
-            Some(written) if is_newer(written.as_ref(), watched.as_ref()) => written,
-            Some(_) => {
-                recent.remove(&key);
-                watched
-            }
-            None => watched,
+        self.caught_up(watched.as_ref());
+        let written = self.recent().get(&recent_key(watched.as_ref())).cloned();
+        written.and_then(|object| object.downcast::<K>().ok()).unwrap_or(watched)
+    }
+
+    /// The watch has got that far: what was written before, or is this very write, need not be kept.
+    pub fn caught_up<K: Watched>(&self, watched: &K) {
+        if let Entry::Occupied(kept) = self.recent().entry(recent_key(watched))
+            && !kept.get().downcast_ref::<K>().is_some_and(|written| is_newer(written, watched))
+        {
+            kept.remove();
         }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, HashMap<RecentKey, Arc<dyn Any + Send + Sync>>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets an object that is gone: what was written to it, and what was counted of it.
     pub fn forget<K: Watched>(&self, object: &K) {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).remove(&recent_key(object));
+        self.recent().remove(&recent_key(object));
         let (namespace, name) = super::namespaced_name(object);
         self.wakes.forget(object);
         self.changes.forget((&K::kind(&()), &namespace, &name));

@@ -68,9 +68,10 @@ impl<R: Reconciler> Frame<R> {
             Requeue::Backoff { max: API_FAILURE_PAUSE }
         });
         self.context.metrics.pass(kind, (&namespace, &name), started.elapsed(), result_of(requeue));
-        if self.cache.get(&namespace, &name).is_none() {
+        match self.cache.get(&namespace, &name) {
+            Some(watched) => self.context.caught_up(watched.as_ref()),
             // Its end was seen before that of the pass, which often makes it.
-            self.context.metrics.forget(kind, &namespace, &name);
+            None => self.context.metrics.forget(kind, &namespace, &name),
         }
         self.queue.end(key);
         let Some(pause) = self.failures.next(object.as_ref(), requeue) else { return Ok(Action::await_change()) };
@@ -148,7 +149,11 @@ pub async fn run<R: Reconciler>(
         move |object: &ObjectRef<R::Object>| queue.due(key_of(object), Instant::now())
     };
     let changed = due(&queue);
-    let own = wake::worth_a_pass(cache.changes(), is_own, gone)
+    let followed = {
+        let context = context.clone();
+        wake::stream_of(cache.changes()).inspect(move |change| context.caught_up(change.object().as_ref()))
+    };
+    let own = wake::worth_a_pass(followed, is_own, gone)
         .inspect(move |object| changed(&ObjectRef::from_obj(object.as_ref())));
     cache.ready().await;
     let shutdown = context.shutdown.clone();

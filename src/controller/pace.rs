@@ -1,7 +1,6 @@
 //! When an object is looked at again.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,7 +63,7 @@ impl Failures {
                 Requeue::OnChange | Requeue::Backoff { .. } => None,
             };
         };
-        let input = input_of(object);
+        let input = wake::fingerprint(object);
         let known = attempts.entry(key).or_insert(Attempts { input, failures: 0 });
         if known.input != input {
             *known = Attempts { input, failures: 0 };
@@ -78,12 +77,6 @@ impl Failures {
         let key = super::namespaced_name(object);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
-}
-
-fn input_of<K: Resource>(object: &K) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    wake::fingerprint(object).hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

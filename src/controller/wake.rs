@@ -2,10 +2,11 @@
 //! the operator's own status writes.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use futures::stream::{self, BoxStream};
+use futures::stream::{self, BoxStream, Stream};
 use kube::Resource;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -16,27 +17,15 @@ use crate::api::annotation;
 const REQUESTS: [&str; 4] =
     [annotation::REQUESTED_AT, annotation::FORCE_AT, annotation::RESET_AT, annotation::ALLOW_PRUNE];
 
-/// What of an object wakes its controller.
-#[derive(Clone, Debug, Hash, PartialEq, Eq)]
-pub struct Fingerprint {
-    uid: Option<String>,
-    generation: Option<i64>,
-    deleting: bool,
-    finalizers: Vec<String>,
-    requests: Vec<Option<String>>,
-}
-
-/// The fingerprint of an object.
-pub fn fingerprint<K: Resource>(object: &K) -> Fingerprint {
+/// What of an object wakes its controller, as a hash that holds within one process.
+pub fn fingerprint<K: Resource>(object: &K) -> u64 {
     let meta = object.meta();
-    let annotation = |key: &&str| meta.annotations.as_ref().and_then(|all| all.get(*key).cloned());
-    Fingerprint {
-        uid: meta.uid.clone(),
-        generation: meta.generation,
-        deleting: meta.deletion_timestamp.is_some(),
-        finalizers: meta.finalizers.clone().unwrap_or_default(),
-        requests: REQUESTS.iter().map(annotation).collect(),
-    }
+    let annotation = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key));
+    let mut hasher = DefaultHasher::new();
+    (&meta.uid, meta.generation, meta.deletion_timestamp.is_some()).hash(&mut hasher);
+    meta.finalizers.as_deref().unwrap_or_default().hash(&mut hasher);
+    REQUESTS.map(annotation).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A receiver as a stream.
@@ -51,12 +40,12 @@ pub fn stream_of<T: Send + 'static>(receiver: UnboundedReceiver<T>) -> BoxStream
 /// The objects, among those that are this operator's, whose fingerprint changed; calls `gone` for
 /// those that were deleted, or are another one's now.
 pub fn worth_a_pass<K: Watched>(
-    changes: UnboundedReceiver<Change<K>>,
+    changes: impl Stream<Item = Change<K>> + Send + 'static,
     is_own: impl Fn(&K) -> bool + Send + 'static,
     gone: impl Fn(&K) + Send + 'static,
 ) -> BoxStream<'static, Arc<K>> {
-    let mut seen: HashMap<(String, String), Fingerprint> = HashMap::new();
-    stream_of(changes)
+    let mut seen: HashMap<(String, String), u64> = HashMap::new();
+    changes
         .filter_map(move |change| {
             let key = namespaced_name(change.object().as_ref());
             let woken = match change {
@@ -72,7 +61,7 @@ pub fn worth_a_pass<K: Watched>(
                 }
                 Change::Applied(object) => {
                     let new = fingerprint(object.as_ref());
-                    (seen.insert(key, new.clone()) != Some(new)).then_some(object)
+                    (seen.insert(key, new) != Some(new)).then_some(object)
                 }
             };
             std::future::ready(woken)
@@ -109,7 +98,7 @@ mod tests {
             sender.send(change).unwrap();
         }
         drop(sender);
-        let woken: Vec<_> = worth_a_pass(receiver, |_| true, |_| ()).collect().await;
+        let woken: Vec<_> = worth_a_pass(stream_of(receiver), |_| true, |_| ()).collect().await;
         let versions: Vec<_> = woken.iter().map(|o| o.metadata.resource_version.clone().unwrap()).collect();
         assert_eq!(versions, ["1", "3", "4", "6"]);
     }
@@ -124,7 +113,7 @@ mod tests {
         let own = |object: &ConfigMap| object.metadata.resource_version.as_deref() != Some("2");
         let (left, gone) = unbounded_channel();
         let left = move |object: &ConfigMap| drop(left.send(object.metadata.resource_version.clone()));
-        let woken: Vec<_> = worth_a_pass(receiver, own, left).collect().await;
+        let woken: Vec<_> = worth_a_pass(stream_of(receiver), own, left).collect().await;
         let versions: Vec<_> = woken.iter().map(|o| o.metadata.resource_version.clone().unwrap()).collect();
         assert_eq!(versions, ["1", "3"]);
         assert_eq!(stream_of(gone).collect::<Vec<_>>().await, [Some("2".to_owned())]);

@@ -2,7 +2,7 @@
 //!
 //! A Secret's body goes as soon as it is summarised: 5,000 revisions take under 6 MB.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,7 +34,8 @@ pub struct ReleaseCache {
 
 #[derive(Default)]
 struct State {
-    releases: HashMap<ReleaseKey, BTreeMap<i64, ReleaseSummary>>,
+    /// Oldest first: a map of two or three would take ten times the memory.
+    releases: HashMap<ReleaseKey, Vec<ReleaseSummary>>,
     /// Which revision a Secret holds, to remove it without decoding it again.
     secrets: HashMap<SecretKey, (ReleaseKey, i64)>,
     /// Secrets that were reported as unreadable.
@@ -58,7 +59,7 @@ impl ReleaseCache {
     pub fn get(&self, namespace: &str, name: &str) -> Vec<ReleaseSummary> {
         let key = ReleaseKey { namespace: namespace.to_owned(), name: name.to_owned() };
         let state = self.lock();
-        state.releases.get(&key).map(|revisions| revisions.values().rev().cloned().collect()).unwrap_or_default()
+        state.releases.get(&key).map(|revisions| revisions.iter().rev().cloned().collect()).unwrap_or_default()
     }
 
     /// The releases whose revisions change from now on.
@@ -138,9 +139,7 @@ impl State {
             Ok((key, summary)) => {
                 self.unreadable.remove(&place);
                 let version = summary.version;
-                let revisions = self.releases.entry(key.clone()).or_default();
-                if revisions.get(&version) != Some(&summary) {
-                    revisions.insert(version, summary);
+                if take_in(self.releases.entry(key.clone()).or_default(), summary) {
                     self.notify(&key);
                 }
                 self.secrets.insert(place, (key, version));
@@ -161,7 +160,7 @@ impl State {
             return;
         };
         if let Some(revisions) = self.releases.get_mut(&key) {
-            revisions.remove(&version);
+            revisions.retain(|known| known.version != version);
             if revisions.is_empty() {
                 self.releases.remove(&key);
             }
@@ -181,6 +180,19 @@ impl State {
     fn notify(&mut self, key: &ReleaseKey) {
         self.subscribers.retain(|subscriber| subscriber.send(key.clone()).is_ok());
     }
+}
+
+/// Whether a revision is new, or not as it was.
+fn take_in(revisions: &mut Vec<ReleaseSummary>, summary: ReleaseSummary) -> bool {
+    match revisions.binary_search_by_key(&summary.version, |known| known.version) {
+        Ok(at) if revisions[at] == summary => return false,
+        Ok(at) => revisions[at] = summary,
+        Err(at) => {
+            revisions.reserve_exact(1);
+            revisions.insert(at, summary);
+        }
+    }
+    true
 }
 
 fn secret_key(secret: &Secret) -> SecretKey {
