@@ -27,6 +27,7 @@ use crate::controller::{Cache, Context, Watched};
 use crate::forward::{Desk, Forwarder, to_the_leader};
 use crate::helm::ReleaseCache;
 use crate::http::{self, Readiness};
+use crate::kube_ext::client;
 use crate::kube_ext::lease::{Elector, Standing, term::Loss};
 use crate::kube_ext::recorder;
 use crate::metrics::Metrics;
@@ -380,14 +381,14 @@ async fn client_config() -> Result<kube::Config, AppError> {
 }
 
 async fn client() -> Result<Client, AppError> {
-    Client::try_from(client_config().await?).map_err(AppError::Client)
+    client::client(client_config().await?).map_err(AppError::Client)
 }
 
 /// Connects; whether somebody answers is looked at next.
 async fn connect() -> Result<Client, AppError> {
     let config = client_config().await?;
     tracing::info!(url = %config.cluster_url, "talks to this API server");
-    Client::try_from(config).map_err(AppError::Client)
+    client::client(config).map_err(AppError::Client)
 }
 
 fn start_controllers(

@@ -227,7 +227,7 @@ impl<T> Clusters<T> {
             (auth.impersonate_groups, auth.impersonate_uid, auth.impersonate_user_extra) = (None, None, None);
         }
         let place = identity.elsewhere.as_ref().map_or("the cluster", |elsewhere| &elsewhere.place).to_owned();
-        let client = Client::try_from(config).map_err(|source| client_error(&place, source))?;
+        let client = super::client::client(config).map_err(|source| client_error(&place, source))?;
         let cluster = Arc::new(Cluster::over(client, identity, label, self.tools));
         let mut others = self.others();
         // Another pass may have made the same in the meantime.
