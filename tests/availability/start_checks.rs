@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fairlead_testbench::{Helm, Operator, TestBench, User};
+use fairlead_testbench::{ApiFront, Helm, Operator, TestBench, User, wait_for};
 use serde_json::json;
 
 use crate::scene::{Scene, ready_says, says};
@@ -127,4 +127,48 @@ async fn an_api_server_that_does_not_answer_is_named_and_waited_for() {
     ready_says(&operator, 503, &["the API server: it does not answer"]).await;
     line.behave(fairlead_testbench::Line::Works);
     operator.wait_until_ready().await;
+}
+
+/// The requests of a line that change anything; questions about one's own rights are asked by POST too.
+fn changes(requests: &[String]) -> Vec<&String> {
+    let only_asks = |request: &&String| {
+        request.starts_with("GET ")
+            || ["selfsubjectaccessreviews", "selfsubjectreviews"].iter().any(|question| request.contains(question))
+    };
+    requests.iter().filter(|request| !only_asks(request)).collect()
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_too_old_is_named_and_its_upgrade_waited_for() {
+    let scene = Scene::new("oldapi").await;
+    scene.world.apply(&scene.world.release("ui", &json!({"values": {"replicas": 0}})));
+    let front = ApiFront::of(scene.world.bench);
+    front.claims(Some(("1", "28+")));
+    let mut operator = scene.candidate().kubeconfig(front.kubeconfig()).spawn();
+    let words = "it is Kubernetes 1.28; upgrade the cluster: 1.29 or newer is needed";
+    ready_says(&operator, 503, &["the API server: ", words]).await;
+    let lines = operator.log_lines();
+    let told = |line: &serde_json::Value| line["message"] == WAITS && line["why"] == words;
+    assert!(lines.iter().take(5).any(told), "{lines:?}");
+    // More than one look: what the first one did not touch, the next ones might.
+    asked_again(&front, "/version").await;
+    let requests = front.requests();
+    assert!(changes(&requests).is_empty(), "{requests:?}");
+    assert!(requests.iter().all(|request| !request.contains("watch=true")), "{requests:?}");
+    assert_eq!(scene.lease(), serde_json::Value::Null);
+    assert!(scene.world.history("ui").is_empty());
+    front.claims(None);
+    operator.wait_until_ready().await;
+    says(&operator, "is in order now", Duration::from_secs(1)).await;
+    scene.world.ready("ui", 1).await;
+}
+
+/// Waits for another look at a path.
+async fn asked_again(front: &ApiFront, path: &str) {
+    let count = || front.requests().iter().filter(|request| request.ends_with(path)).count();
+    let before = count();
+    wait_for(&format!("another request for {path}"), Duration::from_secs(20), || async {
+        if count() > before { Ok(()) } else { Err(format!("{before} until now")) }
+    })
+    .await;
 }

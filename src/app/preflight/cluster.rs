@@ -43,7 +43,7 @@ fn judge(major: &str, minor: &str) -> Result<(), String> {
     let digits = |text: &str| text.trim_end_matches(|last: char| !last.is_ascii_digit()).parse::<u32>().ok();
     match (digits(major), digits(minor)) {
         (Some(1), Some(minor)) if minor < OLDEST => {
-            Err(format!("it is Kubernetes 1.{minor}; 1.{OLDEST} or newer is needed"))
+            Err(format!("it is Kubernetes 1.{minor}; upgrade the cluster: 1.{OLDEST} or newer is needed"))
         }
         _ => Ok(()),
     }
@@ -106,7 +106,10 @@ mod tests {
     fn an_old_api_server_is_refused() {
         assert_eq!(judge("1", "36"), Ok(()));
         assert_eq!(judge("1", "29+"), Ok(()));
-        assert_eq!(judge("1", "28+").unwrap_err(), "it is Kubernetes 1.28; 1.29 or newer is needed");
+        assert_eq!(
+            judge("1", "28+").unwrap_err(),
+            "it is Kubernetes 1.28; upgrade the cluster: 1.29 or newer is needed"
+        );
         assert_eq!(judge("2", "0"), Ok(()));
         assert_eq!(judge("", "unknown"), Ok(()), "not for us to say");
     }

@@ -127,6 +127,14 @@ impl TestBench {
         file
     }
 
+    /// The administrator's kubeconfig file for a server with another certificate.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub(crate) fn kubeconfig_of_server(&self, url: &str, authority: &str) -> PathBuf {
+        self.plane.kubeconfig_of_server(url, authority)
+    }
+
     /// The API server's address.
     pub fn server(&self) -> &str {
         self.plane.server()

@@ -102,6 +102,18 @@ impl ControlPlane {
         path
     }
 
+    /// The administrator's kubeconfig file for another server, which is written anew.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn kubeconfig_of_server(&self, url: &str, authority: &str) -> PathBuf {
+        let name = url.rsplit_once(':').map_or(url, |(_, port)| port);
+        let path = self.folder.join(format!("front-{name}.kubeconfig"));
+        let text = kubeconfig::render(url, authority, User::Admin.name(), &User::Admin.token());
+        std::fs::write(&path, text).expect("write a kubeconfig");
+        path
+    }
+
     /// The API server's audit log, if it keeps one.
     pub fn audit_log(&self) -> PathBuf {
         self.folder.join("audit.log")

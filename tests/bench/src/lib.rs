@@ -81,6 +81,19 @@
 //! # }
 //! ```
 //!
+//! One that stands behind a front sees another version of Kubernetes, and what it asks for is kept:
+//!
+//! ```no_run
+//! # async fn test(bench: &fairlead_testbench::TestBench, binary: &std::path::Path) {
+//! use fairlead_testbench::{ApiFront, Operator};
+//!
+//! let front = ApiFront::of(bench);
+//! front.claims(Some(("1", "28"))); // None: what it is
+//! let operator = Operator::builder(binary, bench).kubeconfig(front.kubeconfig()).spawn();
+//! let asked = front.requests(); // GET /version …
+//! # }
+//! ```
+//!
 //! And a Prometheus scrapes what it is told to:
 //!
 //! ```no_run
@@ -89,6 +102,8 @@
 //! let prometheus = Prometheus::start(&["http://127.0.0.1:9090"], "groups: []").await;
 //! let alerts = prometheus.alerts().await; // name, state and labels
 //! # }
+//! ```
+//!
 //! What is sent to a webhook is kept:
 //!
 //! ```no_run
@@ -116,6 +131,7 @@
 //!
 //! No process survives the test process, however that ends. A failed test's logs are kept in `target/bench-failures/`.
 
+pub mod api_front;
 pub mod bench;
 pub mod chart_server;
 pub mod control_plane;
@@ -141,6 +157,7 @@ pub mod tools;
 pub mod wait;
 pub mod webhook_server;
 
+pub use api_front::ApiFront;
 pub use bench::{Helm, TestBench, shared};
 pub use chart_server::{ChartServer, chart_files, fixture_chart, package};
 pub use control_plane::User;
