@@ -2,6 +2,7 @@
 //! when one of them ends.
 
 mod data_dir;
+mod disk;
 mod leadership;
 mod preflight;
 mod watchdog;
@@ -232,6 +233,7 @@ async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
     let unusable = |source| AppError::DataDir { dir: context.config.data_dir.clone(), source };
     let store = source::open_store(&context).map_err(unusable)?;
     front.shelf.get_or_init(|| Arc::clone(&store));
+    watch_disk(&context, readiness, &mut running.pillars);
     start_notifications(&context, &mut running.pillars);
     watch_everything(&context, &mut running.pillars);
     let releases = watch_releases(&context, &mut running.pillars);
@@ -340,6 +342,14 @@ async fn lead(context: &Context, readiness: &Readiness, desks: &Desks, running: 
         }
     }
     Ok(())
+}
+
+fn watch_disk(context: &Context, readiness: &Readiness, pillars: &mut JoinSet<Result<&'static str, AppError>>) {
+    let watch = disk::watch(context.config.data_dir.clone(), readiness.clone());
+    pillars.spawn(async move {
+        watch.await;
+        Ok("the watch of the disk")
+    });
 }
 
 /// Before all that tells events, so that none is missed.

@@ -20,7 +20,7 @@ pub struct Readiness(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     lacks: BTreeMap<&'static str, String>,
-    note: Option<String>,
+    notes: BTreeMap<&'static str, String>,
 }
 
 impl Readiness {
@@ -35,16 +35,21 @@ impl Readiness {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).lacks.remove(part);
     }
 
-    /// What to say besides `ok`.
-    pub fn note(&self, note: Option<String>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).note = note;
+    /// What to say of a part besides `ok`.
+    pub fn note(&self, part: &'static str, note: Option<String>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match note {
+            Some(note) => drop(state.notes.insert(part, note)),
+            None => drop(state.notes.remove(part)),
+        }
     }
 
     fn answer(&self) -> (StatusCode, String) {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.lacks.is_empty() {
-            let note = state.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
-            return (StatusCode::OK, format!("ok{note}\n"));
+            let notes = state.notes.values().map(String::as_str).collect::<Vec<_>>().join("; ");
+            let colon = if notes.is_empty() { "" } else { ": " };
+            return (StatusCode::OK, format!("ok{colon}{notes}\n"));
         }
         let lines = state.lacks.iter().fold(String::new(), |mut text, (part, why)| {
             let _ = writeln!(text, "{part}: {why}");
@@ -100,7 +105,11 @@ mod tests {
         assert_eq!(text, "caches: HelmRelease is not known yet\nthe API server: does not answer\n");
         readiness.has("caches");
         readiness.has("the API server");
-        readiness.note(Some("standby".to_owned()));
-        assert_eq!(readiness.answer(), (StatusCode::OK, "ok: standby\n".to_owned()));
+        readiness.note("election", Some("standby".to_owned()));
+        readiness.note("disk", Some("full".to_owned()));
+        assert_eq!(readiness.answer(), (StatusCode::OK, "ok: full; standby\n".to_owned()));
+        readiness.note("election", None);
+        readiness.note("disk", None);
+        assert_eq!(readiness.answer(), (StatusCode::OK, "ok\n".to_owned()));
     }
 }

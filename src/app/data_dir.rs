@@ -6,6 +6,9 @@ use std::path::Path;
 
 use super::AppError;
 
+/// What helps where nothing can be written.
+pub const REMEDY: &str = "free some space, or give it a volume that can be written";
+
 /// The file with the name that this directory's operator stands for leases with.
 const IDENTITY: &str = "identity";
 
@@ -47,7 +50,12 @@ pub fn identity(dir: &Path) -> Result<String, AppError> {
 fn make_private_dir(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    // Found out now, not in the middle of the first release. A full disk may still hold empty files.
+    // Found out now, not in the middle of the first release.
+    can_be_written(dir)
+}
+
+/// Writes something that leaves no trace. A full disk may still hold empty files.
+pub fn can_be_written(dir: &Path) -> io::Result<()> {
     tempfile::tempfile_in(dir)?.write_all(&vec![0; 64 * 1024])
 }
 

@@ -95,7 +95,7 @@ pub async fn attained(
     }
     tracing::info!(namespace, lease, "leads: this operator works from now on");
     readiness.has(PART);
-    readiness.note(None);
+    readiness.note(PART, None);
     Attained::Lease
 }
 
@@ -111,7 +111,7 @@ fn follows(election: &Election, holder: &str, readiness: &Readiness) {
     if *wanted {
         tracing::info!(namespace, lease, holder, "stands by: another operator leads");
         readiness.has(PART);
-        readiness.note(Some(format!("stands by, {holder} leads")));
+        readiness.note(PART, Some(format!("stands by, {holder} leads")));
         return;
     }
     let why = format!(

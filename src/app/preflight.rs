@@ -19,7 +19,7 @@ use crate::http::Readiness;
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// The part that is not ready while the data directory cannot be written to.
-const DATA_DIR: &str = "--data-dir";
+pub(super) const DATA_DIR: &str = "--data-dir";
 
 /// Something that is not in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,8 +35,7 @@ pub async fn take_data_dir(config: &Config, readiness: &Readiness) -> Result<Fil
     loop {
         match data_dir::take(&config.data_dir) {
             Err(AppError::DataDir { dir, source }) if passes(source.kind()) => {
-                let why =
-                    format!("{}: {source}; free some space, or give it a volume that can be written", dir.display());
+                let why = format!("{}: {source}; {}", dir.display(), data_dir::REMEDY);
                 tell(readiness, DATA_DIR, &why);
             }
             taken => {

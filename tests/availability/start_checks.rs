@@ -63,7 +63,7 @@ async fn missing_rights_are_named_with_the_user_and_waited_for() {
     operator.wait_until_ready().await;
 }
 
-fn put(script: &Path, text: &str) {
+pub fn put(script: &Path, text: &str) {
     std::fs::write(script, text).expect("write a script");
     std::fs::set_permissions(script, PermissionsExt::from_mode(0o755)).expect("make it executable");
 }
@@ -93,27 +93,6 @@ async fn programs_that_cannot_be_used_are_named_and_waited_for() {
     ready_says(&operator, 503, &["helm v3.2.1 is too old"]).await;
     std::fs::remove_file(&helm).expect("remove a link");
     std::os::unix::fs::symlink(Helm::V3.path(), &helm).expect("a link");
-    operator.wait_until_ready().await;
-}
-
-/// Runs the operator with its data directory on a small disk, which is full until a file shows up.
-const ON_A_FULL_DISK: &str = r#"#!/bin/sh
-exec unshare --user --map-root-user --mount sh -c '
-    mkdir -p "$FAIRLEAD_DATA_DIR" && mount -t tmpfs -o size=8m tmpfs "$FAIRLEAD_DATA_DIR" || exit 9
-    head -c 9000000 /dev/zero >"$FAIRLEAD_DATA_DIR/filler" 2>/dev/null
-    (until [ -e "@room@" ]; do sleep 0.05; done; rm "$FAIRLEAD_DATA_DIR/filler") &
-    exec "$@"' sh "@fairlead@" "$@"
-"#;
-
-#[tokio::test]
-async fn a_full_disk_is_named_and_waited_for() {
-    let scene = Scene::new("disk").await;
-    let (script, room) = (scene.folder.path().join("on-a-full-disk"), scene.folder.path().join("room"));
-    let text = ON_A_FULL_DISK.replace("@room@", &room.display().to_string());
-    put(&script, &text.replace("@fairlead@", env!("CARGO_BIN_EXE_fairlead")));
-    let mut operator = Operator::builder(&script, scene.world.bench).watch_namespace(&scene.world.namespace).spawn();
-    ready_says(&operator, 503, &["--data-dir: ", "No space left on device", "free some space"]).await;
-    std::fs::write(room, "").expect("make a file");
     operator.wait_until_ready().await;
 }
 
