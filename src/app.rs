@@ -325,7 +325,13 @@ async fn warm(context: &Context, readiness: &Readiness) {
 
 /// Waits until this operator may act, if it has to stand for that.
 async fn lead(context: &Context, readiness: &Readiness, desks: &Desks, running: &mut Running) -> Result<(), AppError> {
-    let Some(election) = &context.config.election else { return Ok(()) };
+    let Some(election) = &context.config.election else {
+        tracing::warn!(
+            "no lease: nothing keeps a second operator from acting on the same objects; outside of a pod \
+             --leader-election-namespace says where to take one"
+        );
+        return Ok(());
+    };
     let identity = data_dir::identity(&context.config.data_dir)?;
     let candidacy = leadership::candidacy(&context.config, election, &identity);
     // A client of its own: nothing else is in the way of a renewal.

@@ -72,6 +72,11 @@ impl HelmError {
             Self::Process(_) | Self::Version(_) | Self::Directory { .. } | Self::PostRendering(_) => true,
         }
     }
+
+    /// Whether helm did nothing because the release, or its next revision, is another client's.
+    pub fn is_held_by_another(&self) -> bool {
+        matches!(self, Self::Failed { cause: Cause::Locked | Cause::NameInUse, .. })
+    }
 }
 
 /// A helm call that did what it was asked to do.

@@ -50,6 +50,8 @@ const PATTERNS: &[(&str, Cause)] = &[
     ("the server is currently unable to handle", Cause::Unreachable),
     ("connection reset by peer", Cause::Unreachable),
     ("another operation (install/upgrade/rollback) is in progress", Cause::Locked),
+    // Its record of the new revision was made by somebody else meanwhile.
+    ("release: already exists", Cause::Locked),
     ("cannot reuse a name that is still in use", Cause::NameInUse),
     ("cannot re-use a name that is still in use", Cause::NameInUse),
     ("invalid ownership metadata", Cause::Ownership),
@@ -141,6 +143,7 @@ mod tests {
                 Cause::Rejected,
             ),
             ("Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress", Cause::Locked),
+            ("Error: INSTALLATION FAILED: release: already exists", Cause::Locked),
             (
                 "Error: INSTALLATION FAILED: create: failed to create: namespaces \"nope\" not found",
                 Cause::NamespaceMissing,

@@ -52,17 +52,25 @@ struct Failure {
     said: String,
     /// The same inputs cannot succeed later.
     for_good: bool,
+    /// Whatever helm's storage holds by now is another client's.
+    held_by_another: bool,
 }
 
 impl Failure {
     fn for_good(said: String) -> Self {
-        Self { said, for_good: true }
+        Self { for_good: true, ..Self::from(said) }
     }
 }
 
 impl From<String> for Failure {
     fn from(said: String) -> Self {
-        Self { said, for_good: false }
+        Self { said, for_good: false, held_by_another: false }
+    }
+}
+
+impl From<HelmError> for Failure {
+    fn from(error: HelmError) -> Self {
+        Self { held_by_another: error.is_held_by_another(), ..Self::from(error.to_string()) }
     }
 }
 
@@ -143,7 +151,7 @@ impl Pass<'_> {
         {
             return Err(Failure::for_good(format!("{error}; {}", size.explanation())));
         }
-        Err(Failure::from(error.to_string()))
+        Err(Failure::from(error))
     }
 
     /// What happens to the chart's definitions; new ones are created unless the object says else.
@@ -172,6 +180,7 @@ impl Pass<'_> {
         match newest.map(|newest| (newest.version, newest.status)) {
             None if failure.for_good => Ok(self.failed_for_good(inputs, action, &said)),
             None => Ok(self.failed_early(inputs, action, &said)),
+            Some((version, _)) if failure.held_by_another => Ok(self.leave_to_another(version, &said)),
             Some((version, status)) => {
                 let trouble = self.hook_trouble(target, version, &inputs.redactor).await;
                 let said = trouble.map_or_else(|| said.clone(), |trouble| format!("{said}; {trouble}"));
@@ -182,6 +191,22 @@ impl Pass<'_> {
                 Ok(Next::Changed)
             }
         }
+    }
+
+    /// The release was taken by another helm client since it was looked at: what that one makes is no
+    /// half-made revision of ours.
+    pub fn leave_to_another(&self, version: i64, said: &str) -> Next {
+        let (kind, namespace, name) = self.named();
+        tracing::warn!(
+            kind,
+            namespace,
+            name,
+            version,
+            said,
+            "another helm client works on the release: somebody by hand, or a second operator?"
+        );
+        self.end_journal();
+        Next::Changed
     }
 
     fn failed_early(&mut self, inputs: &Inputs, action: Action, said: &str) -> Next {

@@ -98,7 +98,7 @@ impl<'c> Pass<'c> {
     }
 
     /// An entry that cannot be removed does no harm beyond a needless look.
-    fn end_journal(&self) {
+    pub fn end_journal(&self) {
         if let Err(error) = self.controller.journal.end(&target(&self.object)) {
             let (kind, namespace, name) = self.named();
             tracing::warn!(kind, namespace, name, %error, "an entry of the journal stays behind");

@@ -70,6 +70,9 @@ impl Pass<'_> {
         let Some(newest) = newest else {
             return Ok(self.rollback_failed_early(&previous, &said));
         };
+        if error.is_held_by_another() {
+            return Ok(self.leave_to_another(newest.version, &said));
+        }
         if newest.status == Phase::Pending {
             storage.break_lock(target, newest.version, &said).await?;
         }

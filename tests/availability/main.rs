@@ -4,6 +4,7 @@ mod chaos;
 mod disk;
 mod hand_over;
 mod life;
+mod rivals;
 mod scene;
 mod shards;
 mod standby;
