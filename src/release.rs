@@ -21,6 +21,7 @@ pub mod plan;
 pub mod remediation;
 pub mod state;
 pub mod status;
+pub mod steady;
 
 #[cfg(test)]
 mod convergence;

@@ -11,6 +11,7 @@
 
 mod action;
 mod chart_ref;
+mod clock;
 mod cluster;
 mod delete;
 mod drift;
@@ -49,6 +50,7 @@ use crate::helm::client::{self, Helm, HelmError, own_kubeconfig};
 use crate::helm::endpoint::{Endpoint, Server};
 use crate::source::store::ArtifactStore;
 use chart_ref::Referred;
+use clock::Clock;
 use cluster::Clusters;
 use drift::Drifts;
 use journal::Journal;
@@ -73,6 +75,7 @@ pub struct ReleaseController {
     clusters: Clusters,
     drifts: Drifts,
     leaving: Leaving,
+    clock: Clock,
     journal: Journal,
     packages: Packages,
     referred: Referred,
@@ -95,6 +98,7 @@ impl ReleaseController {
             clusters: Clusters::new(&context, cache, endpoint),
             drifts: Drifts::default(),
             leaving: Leaving::default(),
+            clock: Clock::default(),
             journal: Journal::open(&context.config.data_dir.join("journal"))?,
             packages: Packages::default(),
             referred: Referred::default(),

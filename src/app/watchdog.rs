@@ -39,7 +39,7 @@ pub async fn run(pulses: Pulses) {
         pulse.beat();
         let now = Moment::now();
         if let Some(jump) = jump(before, now) {
-            tracing::warn!(%jump, "this machine's clock was set; waits that are under way end that much sooner or later");
+            tracing::warn!(%jump, "this machine's clock was set; a wait that goes on after a restart ends that much sooner or later");
         }
         before = now;
     }

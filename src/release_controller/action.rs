@@ -340,6 +340,7 @@ impl Pass<'_> {
         self.controller.context.metrics.helm_action("uninstall", started.elapsed(), result.is_ok());
         self.cluster.tools.verifier.forget(target);
         self.controller.drifts.forget(target);
+        self.controller.clock.forget(target);
         let version = newest.version;
         Ok(match result {
             Ok(()) => {

@@ -100,7 +100,7 @@ impl Pass<'_> {
         let previous_exists = previous.first().is_some_and(|newest| newest.status != Phase::Uninstalled);
         // A request counts until it is handled, which may have been in this very pass.
         let (forced, reset) = (self.is_forced(), self.is_reset());
-        Ok(Observed {
+        let facts = Observed {
             rollback_target: self.rollback_target(&inputs.desired.target).await?,
             record: status::record(&self.status, &inputs.desired.target, previous_exists),
             journal: self.controller.journal.entry(&inputs.desired.target),
@@ -109,7 +109,8 @@ impl Pass<'_> {
             revisions,
             verdict,
             now: Timestamp::now(),
-        })
+        };
+        Ok(Observed { now: self.controller.clock.now(&facts), ..facts })
     }
 
     async fn act(&mut self, inputs: &Inputs, facts: &Observed, decision: Decision) -> Result<Next, Fault> {
@@ -149,7 +150,7 @@ impl Pass<'_> {
             Decision::RecordFailure { version } => self.record_failure(inputs, version, facts.action_of(version)).await,
             Decision::Discard { version } => self.discard(target, version).await,
             Decision::Unlock { version } => self.unlock(target, version).await,
-            Decision::AwaitLock { version, until } => Ok(self.await_lock(target, version, until)),
+            Decision::AwaitLock { version, until } => Ok(self.await_lock(facts, version, until)),
             Decision::Uninstall { target: old, why } => self.replace(&old, &why).await,
             Decision::Forget { why } => {
                 let (kind, namespace, name) = self.named();
@@ -183,6 +184,7 @@ impl Pass<'_> {
         self.requests_are_handled();
         self.journal_is_done = true;
         self.cluster.tools.verifier.forget(&desired.target);
+        self.controller.clock.forget(&desired.target);
         let tests = self.test_policy();
         history::truncate(&mut self.status.history, tests.ignored_by_remediation);
         self.editor().rendered(&desired.rendering);
@@ -357,14 +359,15 @@ impl Pass<'_> {
         Ok(Next::Changed)
     }
 
-    fn await_lock(&mut self, target: &Target, version: i64, until: Timestamp) -> Next {
+    fn await_lock(&mut self, facts: &Observed, version: i64, until: Timestamp) -> Next {
+        let target = &facts.desired.target;
         let message = format!(
             "another helm action holds release {}/{}.v{version}; it counts as gone at {until:.0}",
             target.namespace, target.name
         );
         self.editor().progressing(&message);
         self.tell_if_new(reason::PROGRESSING, &message);
-        let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+        let left = Duration::try_from(until.duration_since(facts.now)).unwrap_or_default();
         Next::End(Requeue::After(left.max(Duration::from_millis(100))))
     }
 

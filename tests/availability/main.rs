@@ -1,6 +1,7 @@
 //! Several operators, how one begins and how one ends, on a real control plane.
 
 mod chaos;
+mod clock;
 mod disk;
 mod hand_over;
 mod life;

@@ -58,7 +58,7 @@ pub(in crate::release) fn revision(version: i64, status: Phase, config: &str) ->
 }
 
 /// A release of `a`, deployed as revision 1, recorded and seen healthy, ten seconds old.
-fn in_sync() -> Observed {
+pub(in crate::release) fn in_sync() -> Observed {
     let desired = desired("a");
     let latest = Recorded {
         target: desired.target.clone(),
@@ -100,7 +100,7 @@ fn without_record(change: impl FnOnce(&mut Observed)) -> Decision {
     })
 }
 
-pub(super) fn waiting(facts: &mut Observed) {
+pub(in crate::release) fn waiting(facts: &mut Observed) {
     facts.record.released = Some(Released { done: false, since: at(1) });
 }
 
