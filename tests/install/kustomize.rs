@@ -1,4 +1,4 @@
-//! `kubectl apply -k deploy/` and `helm install` make the same.
+//! `kubectl apply -k deploy/…` and `helm install` make the same.
 
 use std::collections::BTreeMap;
 
@@ -30,18 +30,36 @@ fn objects(bench: &TestBench, file: &str, yaml: &str) -> BTreeMap<String, Value>
     .collect()
 }
 
-#[tokio::test]
-async fn the_kustomize_base_is_the_chart_with_its_default_values() {
+/// A folder of `deploy/` makes what the chart makes with these values, and the namespace, which helm makes by
+/// `--create-namespace`.
+async fn is_the_chart(folder: &str, flags: &[&str]) {
     let bench = bench().await;
-    let mut built =
-        objects(bench, "built.yaml", &bench.kubectl(&["kustomize", &workspace().join("deploy").display().to_string()]));
-    assert!(built.remove(&format!("\"Namespace\" \"{NAMESPACE}\"")).is_some(), "helm makes that by --create-namespace");
+    let path = workspace().join(folder).display().to_string();
+    let file = |kind: &str| format!("{kind}-{}.yaml", folder.replace('/', "-"));
+    let mut built = objects(bench, &file("built"), &bench.kubectl(&["kustomize", &path]));
+    assert!(built.remove(&format!("\"Namespace\" \"{NAMESPACE}\"")).is_some(), "{:?}", built.keys());
     let chart = chart().display().to_string();
-    let template = ["template", "fairlead", &chart, "--namespace", NAMESPACE, "--include-crds"];
-    let rendered = objects(bench, "rendered.yaml", &bench.helm(Helm::V4, &template));
-    assert!(rendered.len() > 12, "{:?}", rendered.keys());
+    let template = [&["template", "fairlead", &chart, "--namespace", NAMESPACE][..], flags].concat();
+    let rendered = objects(bench, &file("rendered"), &bench.helm(Helm::V4, &template));
     assert_eq!(built.keys().collect::<Vec<_>>(), rendered.keys().collect::<Vec<_>>());
     for (name, object) in &rendered {
         assert_eq!(&built[name], object, "{name}");
     }
+}
+
+#[tokio::test]
+async fn the_kustomize_base_is_the_chart_with_its_default_values() {
+    is_the_chart("deploy", &["--include-crds"]).await;
+}
+
+#[tokio::test]
+async fn the_overlay_for_high_availability_is_the_chart_with_an_elected_leader() {
+    let values = ["--include-crds", "--set", "replicas=2,leaderElection.enabled=true"];
+    is_the_chart("deploy/high-availability", &values).await;
+}
+
+#[tokio::test]
+async fn the_overlay_for_a_tenant_is_the_chart_for_one_namespace() {
+    let values = "watchNamespace=team-a,defaultServiceAccount=deployer,noCrossNamespaceRefs=true";
+    is_the_chart("deploy/tenant", &["--set", values]).await;
 }
