@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use fairlead_testbench::tools::{run, try_run};
 use fairlead_testbench::{Helm, TestBench};
 
-use crate::site::{Site, bench, chart};
+use crate::site::{RELEASE, Site, bench, chart};
 
 /// Values that switch everything on.
 const EVERYTHING: &[&str] = &[
@@ -94,6 +94,18 @@ async fn the_api_server_takes_all_that_is_rendered() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success() && !said.contains("Warning"), "{said}\n{rendered}");
         }
+    }
+}
+
+#[tokio::test]
+async fn two_replicas_become_one_again() {
+    let site = Site::new("replicas").await;
+    for helm in Helm::BOTH {
+        site.install(helm, &chart(), &["replicas=2", "leaderElection.enabled=true"]);
+        site.install(helm, &chart(), &[]);
+        let deployment = site.get(&site.namespace, "deployment", RELEASE).expect("there is a Deployment");
+        assert_eq!(deployment["spec"]["strategy"], serde_json::json!({"type": "Recreate"}));
+        site.leave(helm, &site.namespace).await;
     }
 }
 
