@@ -7,6 +7,7 @@ mod leadership;
 mod preflight;
 mod watchdog;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -22,9 +23,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Config, ControllerGroup};
+use crate::controller::Context;
 use crate::controller::cache::CacheError;
 use crate::controller::pulse::Pulses;
-use crate::controller::{Cache, Context, Watched};
+use crate::controller::resources::Census;
 use crate::forward::{Desk, Forwarder, to_the_leader};
 use crate::helm::ReleaseCache;
 use crate::http::{self, Readiness};
@@ -254,8 +256,8 @@ async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
     desks.open();
     start_controllers(&context, &store, releases.as_ref(), running).map_err(unusable)?;
     if let Some(receivers) = receivers {
-        let opening = receivers.opening(&context);
-        receivers.start(&context, &mut running.controllers);
+        let opening = receivers.opening();
+        receivers.start(&mut running.controllers);
         running.meanwhile(opening.ready()).await?;
     }
     readiness.has(START);
@@ -314,13 +316,19 @@ fn forwarder(desk: &watch::Sender<Desk>) -> Result<Forwarder, AppError> {
 /// Waits until all objects are known.
 async fn warm(context: &Context, readiness: &Readiness) {
     loop {
-        let cold = context.caches.cold();
+        let cold = cold(context);
         if cold.is_empty() {
             return;
         }
         readiness.lacks(START, &format!("not all objects of these kinds are known yet: {}", cold.join(", ")));
         tokio::time::sleep(WARMING).await;
     }
+}
+
+/// The kinds whose objects are not all known yet.
+fn cold(context: &Context) -> Vec<Cow<'static, str>> {
+    let watched = context.caches.watched(&context.config);
+    watched.filter(|cache| !cache.is_ready()).map(Census::kind).collect()
 }
 
 /// Waits until this operator may act, if it has to stand for that.
@@ -381,9 +389,8 @@ async fn start_receiver(
 ) -> Result<Option<Receivers>, AppError> {
     let Some(address) = context.config.receiver_listen else { return Ok(None) };
     let listener = TcpListener::bind(address).await.map_err(|source| AppError::ReceiverListen { address, source })?;
-    let receivers = Receivers::default();
-    let server = receivers.server(context, listener, forwarder(&desks.webhooks)?);
-    watch(context, &receivers.cache, pillars);
+    let receivers = Receivers::new(context);
+    let server = receivers.server(listener, forwarder(&desks.webhooks)?);
     pillars.spawn(async move {
         server.run().await;
         Ok("the server for webhooks")
@@ -445,23 +452,10 @@ fn watch_releases(context: &Context, pillars: &mut JoinSet<Result<&'static str, 
 }
 
 fn watch_everything(context: &Context, pillars: &mut JoinSet<Result<&'static str, AppError>>) {
-    let caches = &context.caches;
-    watch(context, &caches.helm_releases, pillars);
-    watch(context, &caches.kustomizations, pillars);
-    watch(context, &caches.git_repositories, pillars);
-    watch(context, &caches.helm_repositories, pillars);
-    watch(context, &caches.helm_charts, pillars);
-    watch(context, &caches.oci_repositories, pillars);
-    watch(context, &caches.buckets, pillars);
-    watch(context, &caches.external_artifacts, pillars);
+    for cache in context.caches.watched(&context.config) {
+        let watch = cache.watch(context);
+        pillars.spawn(async move { Err(watch.await.into()) });
+    }
     let (references, secrets, config_maps) = (context.references.clone(), context.watched_api(), context.watched_api());
     pillars.spawn(async move { Err(references.drive(secrets, config_maps).await.into()) });
-}
-
-fn watch<K>(context: &Context, cache: &Cache<K>, pillars: &mut JoinSet<Result<&'static str, AppError>>)
-where
-    K: Watched + kube::Resource<Scope = kube::core::NamespaceResourceScope>,
-{
-    let (cache, api) = (cache.clone(), context.watched_api());
-    pillars.spawn(async move { Err(cache.drive(api).await.into()) });
 }

@@ -13,6 +13,7 @@ use url::Url;
 
 pub use availability::{AvailabilityArgs, Election, NoNamespace};
 
+use crate::api::kinds::{self, Kind, Part};
 use crate::kube_ext::cluster::Settings;
 use crate::kube_ext::remote::RemoteOptions;
 use crate::selector::{LabelSelector, LabelSelectorError};
@@ -306,6 +307,28 @@ impl Config {
     /// Where folders are built that are not built as they are.
     pub fn builds(&self) -> PathBuf {
         self.data_dir.join("builds")
+    }
+
+    /// Whether this operator does the work of a part.
+    pub fn runs(&self, part: Part) -> bool {
+        match part {
+            Part::Source => self.controllers.contains(&ControllerGroup::Source),
+            Part::Kustomize => self.controllers.contains(&ControllerGroup::Kustomize),
+            Part::Helm => self.controllers.contains(&ControllerGroup::Helm),
+            Part::Notification => self.controllers.contains(&ControllerGroup::Notification),
+            Part::Receiver => self.receiver_listen.is_some(),
+        }
+    }
+
+    /// Whether the objects of a part are watched. Sources, folders and releases refer to each other,
+    /// whoever looks after them.
+    pub fn watches(&self, part: Part) -> bool {
+        matches!(part, Part::Source | Part::Kustomize | Part::Helm) || self.runs(part)
+    }
+
+    /// The kinds whose objects are watched.
+    pub fn watched_kinds(&self) -> impl Iterator<Item = Kind> {
+        kinds::all().into_iter().filter(|kind| self.watches(kind.part))
     }
 
     /// How objects act in the name and in the cluster that they ask for.

@@ -2,6 +2,7 @@
 //! finalizers, status, events, metrics.
 
 pub mod cache;
+pub mod caches;
 pub mod changes;
 pub mod conditions;
 pub mod context;
@@ -15,7 +16,8 @@ pub mod wake;
 pub mod wakes;
 
 pub use cache::{Cache, Change};
-pub use context::{Caches, Context};
+pub use caches::Caches;
+pub use context::Context;
 pub use frame::{Reconciler, run};
 pub use pace::{Requeue, jittered};
 pub use wakes::Wakes;

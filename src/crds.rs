@@ -8,12 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::api::kinds;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use kube::CustomResourceExt;
-
-use crate::api::{helm, kustomize, notification, source};
 
 pub mod install;
 mod older;
@@ -39,21 +37,9 @@ pub enum CrdsError {
     },
 }
 
-/// All definitions, ordered by name.
+/// All definitions, ordered by group and name.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![
-        helm::v2::HelmRelease::crd(),
-        kustomize::v1::Kustomization::crd(),
-        notification::v1beta3::Alert::crd(),
-        notification::v1beta3::Provider::crd(),
-        notification::v1::Receiver::crd(),
-        source::v1::Bucket::crd(),
-        source::v1::ExternalArtifact::crd(),
-        source::v1::GitRepository::crd(),
-        source::v1::HelmChart::crd(),
-        source::v1::HelmRepository::crd(),
-        source::v1::OCIRepository::crd(),
-    ];
+    let mut crds: Vec<_> = kinds::all().into_iter().map(|kind| (kind.definition)()).collect();
     for crd in &mut crds {
         crd.spec.names.list_kind = Some(format!("{}List", crd.spec.names.kind));
         for version in &mut crd.spec.versions {

@@ -26,40 +26,42 @@ pub(crate) use signature::is_signed;
 
 pub use server::{Limits, Opening, Server};
 
-use crate::api::notification::v1::Receiver;
-use crate::controller::{Cache, Context, run};
+use crate::controller::{Context, run};
 use crate::forward::Forwarder;
 use handle::Handler;
 use reconciler::ReceiverController;
 use routes::Routes;
 
-/// The receivers, whose cache has to be driven, and their routes.
-#[derive(Default)]
+/// The receivers and their routes.
 pub struct Receivers {
-    /// All receivers.
-    pub cache: Cache<Receiver>,
+    context: Context,
     routes: Routes,
 }
 
 impl Receivers {
+    /// No route is known yet.
+    pub fn new(context: &Context) -> Self {
+        Self { context: context.clone(), routes: Routes::default() }
+    }
+
     /// The server that has to be run; while another operator leads, that one gets the webhooks.
-    pub fn server(&self, context: &Context, listener: TcpListener, forwarder: Forwarder) -> Server {
-        let handler = Handler::new(context.clone(), self.cache.clone(), self.routes.clone());
-        Server::new(listener, handler, self.opening(context), forwarder, Limits::default())
+    pub fn server(&self, listener: TcpListener, forwarder: Forwarder) -> Server {
+        let handler = Handler::new(self.context.clone(), self.routes.clone());
+        Server::new(listener, handler, self.opening(), forwarder, Limits::default())
     }
 
     /// What the server waits for before it answers.
-    pub fn opening(&self, context: &Context) -> Opening {
-        Opening::of(context.clone(), self.cache.clone(), self.routes.clone())
+    pub fn opening(&self) -> Opening {
+        Opening::of(self.context.clone(), self.routes.clone())
     }
 
     /// Starts the controller, without which no path is known.
-    pub fn start(self, context: &Context, controllers: &mut JoinSet<&'static str>) {
-        let controller = ReceiverController::new(context.clone(), self.cache.clone(), self.routes);
-        context.resources.show(&self.cache);
-        let (own, triggers) = (context.clone(), controller.triggers());
+    pub fn start(self, controllers: &mut JoinSet<&'static str>) {
+        let Self { context, routes } = self;
+        let controller = ReceiverController::new(context.clone(), routes);
+        let (cache, triggers) = (context.caches.receivers.clone(), controller.triggers());
         controllers.spawn(async move {
-            run(own, self.cache, controller, triggers, 1).await;
+            run(context, cache, controller, triggers, 1).await;
             "the Receiver controller"
         });
     }

@@ -11,6 +11,7 @@ pub mod condition;
 mod duration;
 pub mod event;
 pub mod helm;
+pub mod kinds;
 pub mod kustomize;
 pub mod meta;
 pub mod notification;

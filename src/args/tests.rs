@@ -81,3 +81,16 @@ fn the_guard_passes_flags_on() {
     let Command::ChildGuard(guard) = cli.command else { panic!("not the guard") };
     assert_eq!(guard.command.len(), 5);
 }
+
+#[test]
+fn alerts_and_receivers_are_watched_only_where_they_are_looked_after() {
+    let watched = |args: &[&str]| {
+        let mut kinds: Vec<String> = config(args).unwrap().watched_kinds().map(|kind| kind.resource.kind).collect();
+        kinds.retain(|kind| ["HelmRelease", "Alert", "Provider", "Receiver"].contains(&kind.as_str()));
+        kinds.join(" ")
+    };
+    assert_eq!(watched(&[]), "HelmRelease Alert Provider");
+    assert_eq!(watched(&["--receiver-listen", "0.0.0.0:9292"]), "HelmRelease Alert Provider Receiver");
+    assert_eq!(watched(&["--controllers", "source"]), "HelmRelease");
+    assert_eq!(watched(&["--events-addr", "http://example.com/"]), "HelmRelease");
+}

@@ -19,83 +19,11 @@ use super::changes::Changes;
 use super::pulse::Pulses;
 use super::references::References;
 use super::resources::Resources;
-use super::{Cache, Wakes, Watched};
+use super::{Caches, Wakes, Watched};
 use crate::api::FINALIZER;
-use crate::api::helm::v2::HelmRelease;
-use crate::api::kustomize::v1::Kustomization;
-use crate::api::source::v1::{Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
 use crate::args::Config;
 use crate::kube_ext::recorder::Reporter;
 use crate::metrics::Metrics;
-use crate::selector::LabelSelector;
-
-/// One watch a kind.
-#[derive(Clone, Default)]
-#[allow(missing_docs, reason = "each field is the cache of the kind it is named after")]
-pub struct Caches {
-    pub helm_releases: Cache<HelmRelease>,
-    pub kustomizations: Cache<Kustomization>,
-    pub git_repositories: Cache<GitRepository>,
-    pub helm_repositories: Cache<HelmRepository>,
-    pub helm_charts: Cache<HelmChart>,
-    pub oci_repositories: Cache<OCIRepository>,
-    pub buckets: Cache<Bucket>,
-    pub external_artifacts: Cache<ExternalArtifact>,
-}
-
-impl Caches {
-    /// The kinds whose objects are not all known yet.
-    pub fn cold(&self) -> Vec<&'static str> {
-        let known = [
-            ("HelmRelease", self.helm_releases.is_ready()),
-            ("Kustomization", self.kustomizations.is_ready()),
-            ("GitRepository", self.git_repositories.is_ready()),
-            ("HelmRepository", self.helm_repositories.is_ready()),
-            ("HelmChart", self.helm_charts.is_ready()),
-            ("OCIRepository", self.oci_repositories.is_ready()),
-            ("Bucket", self.buckets.is_ready()),
-            ("ExternalArtifact", self.external_artifacts.is_ready()),
-        ];
-        known.into_iter().filter(|(_, ready)| !ready).map(|(kind, _)| kind).collect()
-    }
-
-    /// Waits until every object of every kind is known.
-    pub async fn ready(&self) {
-        let Self {
-            helm_releases,
-            kustomizations,
-            git_repositories,
-            helm_repositories,
-            helm_charts,
-            oci_repositories,
-            buckets,
-            external_artifacts,
-        } = self;
-        tokio::join!(
-            helm_releases.ready(),
-            kustomizations.ready(),
-            git_repositories.ready(),
-            helm_repositories.ready(),
-            helm_charts.ready(),
-            oci_repositories.ready(),
-            buckets.ready(),
-            external_artifacts.ready(),
-        );
-    }
-
-    fn resources(&self, shard: Option<LabelSelector>) -> Resources {
-        let resources = Resources::of(shard);
-        resources.show(&self.helm_releases);
-        resources.show(&self.kustomizations);
-        resources.show(&self.git_repositories);
-        resources.show(&self.helm_repositories);
-        resources.show(&self.helm_charts);
-        resources.show(&self.oci_repositories);
-        resources.show(&self.buckets);
-        resources.show(&self.external_artifacts);
-        resources
-    }
-}
 
 type RecentKey = (&'static str, String, String);
 type Recent = Mutex<HashMap<RecentKey, Arc<dyn Any + Send + Sync>>>;
@@ -107,7 +35,7 @@ pub struct Context {
     pub client: Client,
     /// Flags.
     pub config: Arc<Config>,
-    /// One watch a kind.
+    /// Every object that is watched.
     pub caches: Caches,
     /// Changes of Secrets and `ConfigMap`s.
     pub references: References,
@@ -119,8 +47,6 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Signs of life.
     pub pulses: Pulses,
-    /// The objects that metrics show.
-    pub resources: Arc<Resources>,
     /// Commits on their way to ready releases.
     pub changes: Arc<Changes>,
     /// Cancelled when the operator is asked to end: take no new work.
@@ -143,8 +69,7 @@ impl Context {
         shutdown: CancellationToken,
     ) -> Self {
         let caches = Caches::default();
-        let resources = Arc::new(caches.resources(config.shard.clone()));
-        metrics.look_up(Box::new(Arc::clone(&resources)));
+        metrics.look_up(Box::new(Resources::new(caches.clone(), Arc::clone(&config))));
         Self {
             client,
             config,
@@ -154,7 +79,6 @@ impl Context {
             reporter,
             metrics,
             pulses,
-            resources,
             changes: Arc::default(),
             shutdown,
             inheritance: Arc::default(),

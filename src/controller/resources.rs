@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use kube::ResourceExt as _;
 use prometheus_client::collector::Collector;
@@ -11,13 +11,16 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::{Cache, Watched, conditions, namespaced_name};
+use super::{Cache, Caches, Watched, conditions, namespaced_name};
 use crate::api::condition::READY;
 use crate::api::helm::v2::HelmRelease;
+use crate::api::kinds::Known;
 use crate::api::kustomize::v1::Kustomization;
 use crate::api::meta::{Artifact, Condition};
 use crate::api::notification::v1::Receiver;
+use crate::api::notification::v1beta3::{Alert, Provider};
 use crate::api::source::v1::{Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
+use crate::args::Config;
 use crate::redact;
 use crate::selector::LabelSelector;
 
@@ -28,7 +31,7 @@ const LABEL_LIMIT: usize = 256;
 type Label<'o> = (&'static str, Cow<'o, str>);
 
 /// What a dashboard says about an object besides its name.
-pub trait Described: Watched {
+pub trait Described: Watched + Known {
     /// `spec.suspend`.
     fn is_suspended(&self) -> bool;
     /// `status.conditions`.
@@ -37,15 +40,23 @@ pub trait Described: Watched {
     fn facts(&self) -> Vec<(&'static str, Option<&str>)>;
 }
 
-/// A cache, whatever kind it is of.
-trait Census: Send + Sync {
-    fn count(&self) -> (Cow<'static, str>, usize);
+/// What is counted of the objects of a kind.
+pub trait Census: Send + Sync {
+    /// The kind.
+    fn kind(&self) -> Cow<'static, str>;
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// Tells the labels of each object of a shard.
     fn each(&self, shard: Option<&LabelSelector>, tell: &mut dyn FnMut(&[Label<'_>]) -> fmt::Result) -> fmt::Result;
 }
 
 impl<K: Described> Census for Cache<K> {
-    fn count(&self) -> (Cow<'static, str>, usize) {
-        (K::kind(&()), self.all().len())
+    fn kind(&self) -> Cow<'static, str> {
+        K::kind(&())
+    }
+
+    fn count(&self) -> usize {
+        self.all().len()
     }
 
     fn each(&self, shard: Option<&LabelSelector>, tell: &mut dyn FnMut(&[Label<'_>]) -> fmt::Result) -> fmt::Result {
@@ -55,12 +66,11 @@ impl<K: Described> Census for Cache<K> {
     }
 }
 
-/// The caches whose objects are shown; reads them at each scrape and keeps nothing. Objects of other
+/// Shows the objects of the caches; reads them at each scrape and keeps nothing. Objects of other
 /// shards are shown by those who look after them.
-#[derive(Default)]
 pub struct Resources {
-    shard: Option<LabelSelector>,
-    caches: Mutex<Vec<Box<dyn Census>>>,
+    caches: Caches,
+    config: Arc<Config>,
 }
 
 impl fmt::Debug for Resources {
@@ -70,29 +80,25 @@ impl fmt::Debug for Resources {
 }
 
 impl Resources {
-    /// For the objects with these labels; for all without.
-    pub fn of(shard: Option<LabelSelector>) -> Self {
-        Self { shard, ..Self::default() }
-    }
-
-    /// Shows the objects of one more kind.
-    pub fn show<K: Described>(&self, cache: &Cache<K>) {
-        self.caches.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(cache.clone()));
+    /// For the kinds and the objects that are looked after.
+    pub fn new(caches: Caches, config: Arc<Config>) -> Self {
+        Self { caches, config }
     }
 }
 
 impl Collector for Resources {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let kinds = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
         let help = "Objects in the watch caches.";
         let mut counts = encoder.encode_descriptor("fairlead_objects", help, None, MetricType::Gauge)?;
-        for (kind, count) in kinds.iter().map(|kind| kind.count()) {
-            ConstGauge::new(count).encode(counts.encode_family(&[("kind", kind.as_ref())])?)?;
+        for cache in self.caches.watched(&self.config) {
+            let kind = cache.kind();
+            ConstGauge::new(cache.count()).encode(counts.encode_family(&[("kind", kind.as_ref())])?)?;
         }
         let help = "The current state of an object; always 1.";
         let mut info = encoder.encode_descriptor("gotk_resource_info", help, None, MetricType::Gauge)?;
-        for kind in kinds.iter() {
-            kind.each(self.shard.as_ref(), &mut |labels| ConstGauge::new(1_i64).encode(info.encode_family(&labels)?))?;
+        let shard = self.config.shard.as_ref();
+        for cache in self.caches.watched(&self.config) {
+            cache.each(shard, &mut |labels| ConstGauge::new(1_i64).encode(info.encode_family(&labels)?))?;
         }
         Ok(())
     }
@@ -210,6 +216,35 @@ impl Described for Receiver {
     }
 
     /// Not the path of its webhook, which is all that some senders have to know.
+    fn facts(&self) -> Vec<(&'static str, Option<&str>)> {
+        Vec::new()
+    }
+}
+
+impl Described for Alert {
+    fn is_suspended(&self) -> bool {
+        self.spec.suspend
+    }
+
+    fn conditions(&self) -> &[Condition] {
+        &[]
+    }
+
+    fn facts(&self) -> Vec<(&'static str, Option<&str>)> {
+        Vec::new()
+    }
+}
+
+impl Described for Provider {
+    fn is_suspended(&self) -> bool {
+        self.spec.suspend
+    }
+
+    fn conditions(&self) -> &[Condition] {
+        &[]
+    }
+
+    /// Not the address, whose path is often all that a sender has to know.
     fn facts(&self) -> Vec<(&'static str, Option<&str>)> {
         Vec::new()
     }

@@ -10,9 +10,8 @@ use super::authenticate::{self, Refusal};
 use super::filter;
 use super::objects::{Found, Objects};
 use super::routes::{Route, Routes};
-use crate::api::notification::v1::Receiver;
 use crate::cel;
-use crate::controller::{Cache, Context};
+use crate::controller::Context;
 
 /// An answer, in words that tell nothing but what the sender knows.
 pub type Answer = (StatusCode, &'static str);
@@ -35,23 +34,22 @@ const FAILED: Answer =
 pub struct Handler {
     /// For counters and log lines.
     pub context: Context,
-    receivers: Cache<Receiver>,
     routes: Routes,
     objects: Objects,
 }
 
 impl Handler {
     /// A handler that has to be told the routes.
-    pub fn new(context: Context, receivers: Cache<Receiver>, routes: Routes) -> Self {
+    pub fn new(context: Context, routes: Routes) -> Self {
         let objects = Objects::new(context.clone());
-        Self { context, receivers, routes, objects }
+        Self { context, routes, objects }
     }
 
     /// The route of a request, or why it has none.
     pub fn route(&self, path: &str) -> Result<Arc<Route>, Answer> {
         let route = self.routes.at(path).ok_or(UNKNOWN)?;
         let (namespace, name) = &route.key;
-        let receiver = self.receivers.get(namespace, name).ok_or(UNKNOWN)?;
+        let receiver = self.context.caches.receivers.get(namespace, name).ok_or(UNKNOWN)?;
         match (receiver.meta().deletion_timestamp.is_some(), receiver.spec.suspend) {
             (true, _) => Err(UNKNOWN),
             (false, true) => Err(SUSPENDED),

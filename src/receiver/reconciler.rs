@@ -24,7 +24,7 @@ use crate::controller::conditions::{self, Truth};
 use crate::controller::dependencies::TERMINAL;
 use crate::controller::references::ReferenceKind;
 use crate::controller::wake::stream_of;
-use crate::controller::{Cache, Context, Reconciler, Requeue, jittered, namespaced_name};
+use crate::controller::{Context, Reconciler, Requeue, jittered, namespaced_name};
 
 /// How often a receiver that names no interval is looked at.
 const DEFAULT_INTERVAL: Duration = Duration::from_mins(10);
@@ -35,7 +35,6 @@ const TOKEN: &str = "token";
 /// Reconciles every `Receiver`.
 pub struct ReceiverController {
     context: Context,
-    receivers: Cache<Receiver>,
     routes: Routes,
 }
 
@@ -49,13 +48,13 @@ enum Closed {
 
 impl ReceiverController {
     /// A controller that opens routes.
-    pub fn new(context: Context, receivers: Cache<Receiver>, routes: Routes) -> Self {
-        Self { context, receivers, routes }
+    pub fn new(context: Context, routes: Routes) -> Self {
+        Self { context, routes }
     }
 
     /// Receivers whose Secret changed.
     pub fn triggers(&self) -> BoxStream<'static, ObjectRef<Receiver>> {
-        let receivers = self.receivers.clone();
+        let receivers = self.context.caches.receivers.clone();
         stream_of(self.context.references.changes())
             .flat_map(move |change| {
                 let affected = receivers.all().into_iter().filter(|receiver| {

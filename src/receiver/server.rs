@@ -20,8 +20,7 @@ use tokio::task::JoinSet;
 use super::bucket::{Bucket, Rate};
 use super::handle::{Answer, Handler, LIMITED, SUSPENDED};
 use super::routes::{Key, Routes};
-use crate::api::notification::v1::Receiver;
-use crate::controller::{Cache, Context, namespaced_name};
+use crate::controller::{Context, namespaced_name};
 use crate::forward::{Forwarder, to_the_leader};
 
 const TOO_LARGE: Answer = (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n");
@@ -71,21 +70,21 @@ impl Default for Limits {
 #[derive(Clone)]
 pub struct Opening {
     context: Context,
-    cache: Cache<Receiver>,
     routes: Routes,
 }
 
 impl Opening {
     /// Every receiver was looked at once.
-    pub(super) fn of(context: Context, cache: Cache<Receiver>, routes: Routes) -> Self {
-        Self { context, cache, routes }
+    pub(super) fn of(context: Context, routes: Routes) -> Self {
+        Self { context, routes }
     }
 
     /// Waits for it: a webhook that comes while the operator starts is answered a little later
     /// rather than refused.
     pub async fn ready(&self) {
-        self.cache.ready().await;
-        let own = self.cache.all().into_iter().filter(|receiver| self.context.is_own(receiver.as_ref()));
+        let receivers = &self.context.caches.receivers;
+        receivers.ready().await;
+        let own = receivers.all().into_iter().filter(|receiver| self.context.is_own(receiver.as_ref()));
         let all: Vec<Key> = own.map(|receiver| namespaced_name(receiver.as_ref())).collect();
         self.routes.all_passed(&all).await;
     }

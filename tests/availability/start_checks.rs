@@ -17,6 +17,7 @@ async fn missing_definitions_are_named_and_waited_for() {
     let mut operator = Operator::builder(Path::new(env!("CARGO_BIN_EXE_fairlead")), &bench).spawn();
     let words = [
         "HelmRelease (helm.toolkit.fluxcd.io/v2)",
+        "Alert, Provider (notification.toolkit.fluxcd.io/v1beta3)",
         "Bucket, ExternalArtifact, GitRepository, HelmChart",
         "fairlead crds | kubectl apply --server-side -f -",
     ];
@@ -50,11 +51,12 @@ async fn missing_rights_are_named_with_the_user_and_waited_for() {
         "the user operator may not",
         &format!("list, watch, patch helmreleases.helm.toolkit.fluxcd.io in namespace {namespace}"),
         &format!("patch kustomizations.kustomize.toolkit.fluxcd.io/status in namespace {namespace}"),
+        &format!("list, watch alerts.notification.toolkit.fluxcd.io in namespace {namespace}"),
         &format!("get, create, update leases.coordination.k8s.io in namespace {namespace}"),
     ];
     ready_says(&operator, 503, &words).await;
     let all = |groups: &[&str]| json!({"apiGroups": groups, "resources": ["*"], "verbs": ["*"]});
-    let flux = ["helm", "source", "kustomize"].map(|group| format!("{group}.toolkit.fluxcd.io"));
+    let flux = ["helm", "source", "kustomize", "notification"].map(|group| format!("{group}.toolkit.fluxcd.io"));
     let flux = all(&flux.each_ref().map(String::as_str));
     role(&scene, &json!([flux, all(&[""])]));
     ready_says(&operator, 503, &["may not: get, create, update leases.coordination.k8s.io"]).await;

@@ -56,7 +56,8 @@ fn one_of_each(site: &Site, namespace: &str) {
     });
     let receiver = json!({
         "apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver",
-        "metadata": {"name": "hook", "namespace": namespace},
+        // As one that Flux has looked after.
+        "metadata": {"name": "hook", "namespace": namespace, "finalizers": ["finalizers.fluxcd.io"]},
         "spec": {"type": "generic", "secretRef": {"name": "login"}, "resources": [{"kind": "GitRepository", "name": "x"}]},
     });
     for object in [

@@ -12,6 +12,7 @@ use crate::world::{PATIENCE, World, value};
 #[tokio::test]
 async fn a_commit_shows_until_its_release_is_ready_and_an_object_until_it_is_gone() {
     let world = World::with_args("metrics", &json!({"port": 3001}), &["--metrics-per-object"]).await;
+    world.alert("ops");
     world.ready("True").await;
     let namespace = format!("exported_namespace=\"{}\"", world.namespace);
     let info = |kind: &str, more: &str| {
@@ -31,6 +32,11 @@ async fn a_commit_shows_until_its_release_is_ready_and_an_object_until_it_is_gon
         let parts = info(kind, more);
         let parts: Vec<&str> =
             parts.iter().map(String::as_str).chain(["ready=\"True\"", "suspended=\"false\""]).collect();
+        world.sample(&parts, |value| value > 0.0).await;
+    }
+    for (kind, suspended) in [("Alert", "suspended=\"true\""), ("Provider", "suspended=\"false\"")] {
+        let parts = info(kind, "name=\"ops\"");
+        let parts: Vec<&str> = parts.iter().map(String::as_str).chain(["ready=\"\"", suspended]).collect();
         world.sample(&parts, |value| value > 0.0).await;
     }
     let before = world.sample(&["fairlead_commit_to_ready_seconds_count"], |count| count >= 1.0).await;

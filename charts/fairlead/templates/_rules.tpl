@@ -45,7 +45,7 @@
   resources: [receivers]
   verbs: [list, watch]
 - apiGroups: [notification.toolkit.fluxcd.io]
-  resources: [receivers/status]
+  resources: [receivers, receivers/status]
   verbs: [patch]
 {{- if not $all }}
 # A Receiver asks the controllers that run elsewhere by an annotation.

@@ -2,13 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::{Client, Resource};
+use kube::Client;
 
 use super::Obstacle;
-use crate::api::helm::v2::HelmRelease;
-use crate::api::kustomize::v1::Kustomization;
-use crate::api::notification::v1::Receiver;
-use crate::api::source::v1::{Bucket, ExternalArtifact, GitRepository, HelmChart, HelmRepository, OCIRepository};
+use crate::api::kinds::Kind;
 use crate::args::Config;
 use crate::cause::innermost;
 
@@ -31,7 +28,7 @@ pub async fn look(config: &Config, client: &Client) -> Vec<Obstacle> {
     if let Err(why) = judge(&version.major, &version.minor) {
         return vec![Obstacle { part: API_SERVER, why }];
     }
-    match missing(client, &kinds(config.receiver_listen.is_some())).await {
+    match missing(client, &by_version(config.watched_kinds())).await {
         Ok(missing) if missing.is_empty() => Vec::new(),
         Ok(missing) => vec![Obstacle { part: KINDS, why: not_installed(&missing) }],
         Err(error) => vec![Obstacle { part: API_SERVER, why: innermost(&error).to_string() }],
@@ -52,24 +49,12 @@ fn judge(major: &str, minor: &str) -> Result<(), String> {
 /// Kinds by group and version.
 type Kinds = BTreeMap<String, BTreeSet<String>>;
 
-fn kinds(receivers: bool) -> Kinds {
+fn by_version(wanted: impl Iterator<Item = Kind>) -> Kinds {
     let mut kinds = Kinds::new();
-    add::<HelmRelease>(&mut kinds);
-    add::<Kustomization>(&mut kinds);
-    add::<GitRepository>(&mut kinds);
-    add::<HelmRepository>(&mut kinds);
-    add::<HelmChart>(&mut kinds);
-    add::<OCIRepository>(&mut kinds);
-    add::<Bucket>(&mut kinds);
-    add::<ExternalArtifact>(&mut kinds);
-    if receivers {
-        add::<Receiver>(&mut kinds);
+    for Kind { resource, .. } in wanted {
+        kinds.entry(resource.api_version).or_default().insert(resource.kind);
     }
     kinds
-}
-
-fn add<K: Resource<DynamicType = ()>>(kinds: &mut Kinds) {
-    kinds.entry(K::api_version(&()).into_owned()).or_default().insert(K::kind(&()).into_owned());
 }
 
 async fn missing(client: &Client, wanted: &Kinds) -> Result<Kinds, kube::Error> {
@@ -101,6 +86,7 @@ fn not_installed(missing: &Kinds) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::kinds::{self, Part};
 
     #[test]
     fn an_old_api_server_is_refused() {
@@ -116,11 +102,8 @@ mod tests {
 
     #[test]
     fn missing_kinds_are_named_with_what_installs_them() {
-        let all = kinds(true);
-        assert_eq!(all.values().map(BTreeSet::len).sum::<usize>(), 9);
-        assert_eq!(kinds(false).len(), 3);
-        let helm = Kinds::from([("helm.toolkit.fluxcd.io/v2".to_owned(), ["HelmRelease".to_owned()].into())]);
-        let words = not_installed(&helm);
+        let helm = kinds::all().into_iter().filter(|kind| kind.part == Part::Helm);
+        let words = not_installed(&by_version(helm));
         assert!(
             words.starts_with("the API server does not know HelmRelease (helm.toolkit.fluxcd.io/v2); run: "),
             "{words}"

@@ -11,7 +11,8 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use super::Obstacle;
-use crate::args::{Config, ControllerGroup};
+use crate::api::kinds::{Kind, Usage};
+use crate::args::Config;
 
 /// Part of readiness: what the operator may do.
 const RIGHTS: &str = "permissions";
@@ -19,12 +20,13 @@ const RIGHTS: &str = "permissions";
 /// Questions to the API server at a time.
 const AT_A_TIME: usize = 8;
 
-/// A verb on a resource (`helmreleases/status`) of a group, in a namespace or in all.
+/// A verb on a resource, or a part of it (`status`), of a group, in a namespace or in all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Right {
     verb: &'static str,
-    group: &'static str,
-    resource: &'static str,
+    group: String,
+    resource: String,
+    subresource: Option<&'static str>,
     namespace: Option<String>,
 }
 
@@ -44,12 +46,11 @@ pub async fn look(config: &Config, client: &Client) -> Option<Obstacle> {
 
 /// Whether the API server says no; that it cannot be asked is told by other checks.
 async fn is_denied(reviews: &Api<SelfSubjectAccessReview>, right: &Right) -> bool {
-    let (resource, subresource) = right.resource.split_once('/').unwrap_or((right.resource, ""));
     let attributes = ResourceAttributes {
         verb: Some(right.verb.to_owned()),
-        group: Some(right.group.to_owned()),
-        resource: Some(resource.to_owned()),
-        subresource: Some(subresource.to_owned()).filter(|name| !name.is_empty()),
+        group: Some(right.group.clone()),
+        resource: Some(right.resource.clone()),
+        subresource: right.subresource.map(str::to_owned),
         namespace: right.namespace.clone(),
         ..ResourceAttributes::default()
     };
@@ -71,10 +72,9 @@ fn words(user: &str, denied: &[Right]) -> String {
     for right in denied {
         let place = right.namespace.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
         let dot = if right.group.is_empty() { "" } else { "." };
-        let resource = match right.resource.split_once('/') {
-            Some((resource, sub)) => format!("{resource}{dot}{}/{sub}", right.group),
-            None => format!("{}{dot}{}", right.resource, right.group),
-        };
+        let slash = if right.subresource.is_some() { "/" } else { "" };
+        let subresource = right.subresource.unwrap_or_default();
+        let resource = format!("{}{dot}{}{slash}{subresource}", right.resource, right.group);
         verbs.entry((place, resource)).or_default().push(right.verb);
     }
     let lines = verbs.iter().map(|((place, resource), verbs)| format!("{} {resource} in {place}", verbs.join(", ")));
@@ -85,44 +85,35 @@ fn words(user: &str, denied: &[Right]) -> String {
 /// What the chosen controllers need.
 fn needed(config: &Config) -> Vec<Right> {
     let mut rights = Vec::new();
-    let mut need = |group, resource, namespace: Option<&String>, verbs: &[&'static str]| {
-        rights.extend(verbs.iter().map(|verb| Right { verb, group, resource, namespace: namespace.cloned() }));
+    let mut need = |(group, resource, subresource): (&str, &str, Option<&'static str>),
+                    namespace: Option<&String>,
+                    verbs: &[&'static str]| {
+        rights.extend(verbs.iter().map(|verb| Right {
+            verb,
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            subresource,
+            namespace: namespace.cloned(),
+        }));
     };
     let place = config.watch_namespace.as_ref();
-    for (controllers, group, resource, status) in KINDS {
-        need(group, resource, place, &["list", "watch"]);
-        if controllers.is_some_and(|controllers| config.controllers.contains(&controllers)) {
-            need(group, resource, place, &["patch"]);
-            need(group, status, place, &["patch"]);
+    for Kind { resource, part, usage, .. } in config.watched_kinds() {
+        let (group, plural) = (resource.group.as_str(), resource.plural.as_str());
+        need((group, plural, None), place, &["list", "watch"]);
+        if usage == Usage::Reconciled && config.runs(part) {
+            need((group, plural, None), place, &["patch"]);
+            need((group, plural, Some("status")), place, &["patch"]);
         }
     }
-    if config.receiver_listen.is_some() {
-        need(NOTIFICATION, "receivers", place, &["list", "watch"]);
-        need(NOTIFICATION, "receivers/status", place, &["patch"]);
-    }
-    need("", "secrets", place, &["get", "list", "watch"]);
-    need("", "configmaps", place, &["get", "list", "watch"]);
-    need("", "events", place, &["create"]);
+    need(("", "secrets", None), place, &["get", "list", "watch"]);
+    need(("", "configmaps", None), place, &["get", "list", "watch"]);
+    need(("", "events", None), place, &["create"]);
     if let Some(election) = config.election.as_ref().filter(|election| election.wanted) {
-        need("coordination.k8s.io", "leases", Some(&election.namespace), &["get", "create", "update"]);
+        let verbs = ["get", "create", "update"];
+        need(("coordination.k8s.io", "leases", None), Some(&election.namespace), &verbs);
     }
     rights
 }
-
-const SOURCE: &str = "source.toolkit.fluxcd.io";
-const NOTIFICATION: &str = "notification.toolkit.fluxcd.io";
-
-/// Every kind that is watched: who reconciles it, its group, its plural, its status.
-const KINDS: [(Option<ControllerGroup>, &str, &str, &str); 8] = [
-    (Some(ControllerGroup::Helm), "helm.toolkit.fluxcd.io", "helmreleases", "helmreleases/status"),
-    (Some(ControllerGroup::Kustomize), "kustomize.toolkit.fluxcd.io", "kustomizations", "kustomizations/status"),
-    (Some(ControllerGroup::Source), SOURCE, "gitrepositories", "gitrepositories/status"),
-    (Some(ControllerGroup::Source), SOURCE, "helmrepositories", "helmrepositories/status"),
-    (Some(ControllerGroup::Source), SOURCE, "helmcharts", "helmcharts/status"),
-    (Some(ControllerGroup::Source), SOURCE, "ocirepositories", "ocirepositories/status"),
-    (Some(ControllerGroup::Source), SOURCE, "buckets", "buckets/status"),
-    (None, SOURCE, "externalartifacts", "externalartifacts/status"),
-];
 
 #[cfg(test)]
 mod tests {
@@ -130,16 +121,18 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_by_place_and_resource() {
-        let right = |verb, group, resource, namespace: Option<&str>| Right {
+        let right = |verb, group: &str, resource: &str, namespace: Option<&str>| Right {
             verb,
-            group,
-            resource,
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            subresource: None,
             namespace: namespace.map(str::to_owned),
         };
+        let source = "source.toolkit.fluxcd.io";
         let denied = [
-            right("list", SOURCE, "buckets", None),
-            right("watch", SOURCE, "buckets", None),
-            right("patch", SOURCE, "buckets/status", None),
+            right("list", source, "buckets", None),
+            right("watch", source, "buckets", None),
+            Right { subresource: Some("status"), ..right("patch", source, "buckets", None) },
             right("get", "", "secrets", Some("apps")),
         ];
         assert_eq!(
