@@ -5,7 +5,7 @@ mod generate;
 pub mod mirror;
 mod references;
 
-use super::decrypt::{Decryptor, Format, learn_text, undecrypted};
+use super::decrypt::{Decryptor, Failure, Format, learn_text, undecrypted};
 use super::manifest::Manifest;
 use super::problem::{Place, Problem};
 use super::scan::{self, Scan, label};
@@ -220,12 +220,13 @@ impl Builder<'_> {
         let mut decrypted: Vec<(PathBuf, Zeroizing<Vec<u8>>)> = Vec::new();
         for (path, format) in sources {
             let inner = inside(&real, &path);
-            let problem = |reason: &str| Box::new(undecrypted(Place { file: label(&real, &path), line: None }, reason));
-            let bytes = std::fs::read(&path).map_err(|error| problem(&error.to_string()))?;
+            let place = || Place { file: label(&real, &path), line: None };
+            let problem = |failure| Box::new(undecrypted(place(), failure));
+            let bytes = std::fs::read(&path).map_err(|error| problem(Failure::unanswered(&error)))?;
             if !format.marks(&bytes) || decrypted.iter().any(|(known, _)| *known == inner) {
                 continue;
             }
-            let text = Zeroizing::new(decryptor.text(bytes, format, format).await.map_err(|why| problem(&why))?);
+            let text = Zeroizing::new(decryptor.text(bytes, format, format).await.map_err(problem)?);
             learn_text(redactor, &String::from_utf8_lossy(&text));
             decrypted.push((inner, text));
         }

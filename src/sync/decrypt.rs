@@ -71,6 +71,24 @@ impl Format {
     }
 }
 
+/// Why something is not decrypted, in words that hold no secret.
+#[derive(Debug)]
+pub struct Failure {
+    reason: String,
+    fix: &'static str,
+}
+
+impl Failure {
+    /// Sops has not been asked, or gave no answer: another key or text would not help.
+    pub fn unanswered(error: &dyn std::fmt::Display) -> Self {
+        Self { reason: error.to_string(), fix: "" }
+    }
+
+    fn refused(reason: String) -> Self {
+        Self { reason, fix: "add a key to the Secret of spec.decryption.secretRef, or encrypt it anew" }
+    }
+}
+
 /// Decrypts with the keys of one Kustomization.
 pub struct Decryptor<'a> {
     /// The sops binary.
@@ -84,16 +102,18 @@ pub struct Decryptor<'a> {
 }
 
 impl Decryptor<'_> {
-    /// Decrypts a text; what is wrong in words that hold no secret.
-    pub async fn text(&self, text: Vec<u8>, from: Format, to: Format) -> Result<Vec<u8>, String> {
-        let home = self.keys.home(self.place).map_err(|error| format!("its keys cannot be prepared: {error}"))?;
+    /// Decrypts a text.
+    pub async fn text(&self, text: Vec<u8>, from: Format, to: Format) -> Result<Vec<u8>, Failure> {
+        let unprepared = |error| Failure::unanswered(&format_args!("its keys cannot be prepared: {error}"));
+        let home = self.keys.home(self.place).map_err(unprepared)?;
         let command = Command::new(self.sops)
             .args(["decrypt", "--ignore-mac", "--input-type", from.name(), "--output-type", to.name()])
             .current_dir(home.path())
             .timeout(self.timeout)
             .stdin(text);
-        let output = Box::pin(self.keys.give(command, home.path()).run()).await.map_err(|error| error.to_string())?;
-        if output.success() { Ok(output.stdout) } else { Err(words(&output.stderr, home.path())) }
+        let output = Box::pin(self.keys.give(command, home.path()).run()).await;
+        let output = output.map_err(|error| Failure::unanswered(&error))?;
+        if output.success() { Ok(output.stdout) } else { Err(Failure::refused(words(&output.stderr, home.path()))) }
     }
 
     /// Decrypts what is encrypted of manifests; `redactor` learns what must not show.
@@ -115,25 +135,25 @@ impl Decryptor<'_> {
                     learn(redactor, &manifest.object, &object);
                     good.push(manifest.with_object(object));
                 }
-                Err(reason) => problems.push(undecrypted(manifest.place(""), &reason).about(&manifest.id())),
+                Err(failure) => problems.push(undecrypted(manifest.place(""), failure).about(&manifest.id())),
             }
         }
         (good, problems)
     }
 
-    async fn object(&self, object: &Value) -> Result<Value, String> {
+    async fn object(&self, object: &Value) -> Result<Value, Failure> {
         let text = self.text(object.to_string().into_bytes(), Format::Json, Format::Json).await?;
-        serde_json::from_slice(&text).map_err(|_| "sops did not print JSON".to_owned())
+        serde_json::from_slice(&text).map_err(|_| Failure::unanswered(&"sops did not print JSON"))
     }
 
     /// Decrypts the entries of a Secret that are encrypted files; none if there are none.
-    async fn entries(&self, object: &Value) -> Result<Option<Value>, String> {
+    async fn entries(&self, object: &Value) -> Result<Option<Value>, Failure> {
         let mut changed = None;
         for (key, value) in object["data"].as_object().into_iter().flatten() {
             let Some(bytes) = value.as_str().and_then(|text| BASE64.decode(text).ok()) else { continue };
             let Some(from) = Format::ALL.into_iter().find(|format| format.marks(&bytes)) else { continue };
-            let text =
-                self.text(bytes, from, Format::of_name(key)).await.map_err(|why| format!("data.{key}: {why}"))?;
+            let named = |failure: Failure| Failure { reason: format!("data.{key}: {}", failure.reason), ..failure };
+            let text = self.text(bytes, from, Format::of_name(key)).await.map_err(named)?;
             let changed = changed.get_or_insert_with(|| object.clone());
             changed["data"][key] = BASE64.encode(text).into();
         }
@@ -142,9 +162,8 @@ impl Decryptor<'_> {
 }
 
 /// A file or object that cannot be decrypted.
-pub fn undecrypted(place: Place, reason: &str) -> Problem {
-    Problem::unreadable(place, format!("cannot be decrypted: {reason}"))
-        .fix("add a key to the Secret of spec.decryption.secretRef, or encrypt it anew")
+pub fn undecrypted(place: Place, Failure { reason, fix }: Failure) -> Problem {
+    Problem::unreadable(place, format!("cannot be decrypted: {reason}")).fix(fix)
 }
 
 /// Whether an object is one that sops has encrypted.

@@ -114,6 +114,20 @@ async fn only_what_trusted_keys_signed_becomes_an_artifact() {
 }
 
 #[tokio::test]
+async fn without_cosign_it_is_said_how_to_get_it() {
+    let author = CosignKey::generate();
+    let registry = OciRegistry::start().await;
+    let digest = push(&registry, "one").await;
+    author.sign(&registry, "app", &digest);
+    let scene = Scene::start_with("nocosign", &["--cosign", "/nowhere/cosign"]).await;
+    scene.secret("keys", &json!({"author.pub": author.public()}));
+    scene.apply("OCIRepository", "app", &spec(&registry, &by_keys()));
+    let seen = refused::<OCIRepository>(&scene, "app", "VerificationError", "cannot start /nowhere/cosign: ").await;
+    assert!(seen.condition("Ready").unwrap().2.contains("install it or name its path"), "{seen:?}");
+    assert_eq!(seen.artifact, None);
+}
+
+#[tokio::test]
 async fn a_digest_that_is_pinned_is_verified_as_well() {
     let (author, stranger) = (CosignKey::generate(), CosignKey::generate());
     let registry = OciRegistry::start().await;

@@ -171,3 +171,18 @@ async fn a_pgp_key_needs_no_gpg() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn without_sops_it_is_said_how_to_get_it() {
+    let safe = Safe::new();
+    let encrypted = safe.manifest("plain", "stringData:\n  password: hunter2-plain\n");
+    let files = [("production/plain.yaml", Some(encrypted.as_str()))];
+    let world = World::with_args("nosops", &files, &["--sops", "/nowhere/sops"]).await;
+    put_key(&world, "a.agekey", &safe.key);
+    let decryption = "decryption: {provider: sops, secretRef: {name: keys}}";
+    world.follow(&["path: ./production", "prune: true", &format!("targetNamespace: {}", world.id), decryption]);
+    let verdict = world.verdict_saying("apps", "decrypted").await;
+    verdict.complains(&["production/plain.yaml", "cannot start /nowhere/sops: ", "install it or name its path"]);
+    assert!(!format!("{:?}", verdict.status).contains("encrypt it anew"));
+    shows_nothing(&world, "");
+}
