@@ -41,32 +41,35 @@ impl Writer<'_> {
         namespace: Option<&str>,
         manifest: &Value,
     ) -> Result<Option<Applied>, ApplyError> {
-        let name = manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let name = name(manifest);
         let api = self.api(resolved, namespace);
-        let live = metadata(&api, name).await?;
         let ignored = self.ignore.of(manifest);
+        let mut live = Live::read(&api, name, &ignored).await?;
         if live.is_some() && ignored.iter().any(|pointer| pointer.is_empty()) {
             return Ok(None);
         }
-        match policy::step(manifest, live.as_ref()) {
+        let metadata = live.as_ref().map(|live| &live.metadata);
+        match policy::step(manifest, metadata) {
             Step::Leave => return Ok(None),
             Step::Wait => return Err(ApplyError::terminating()),
             Step::Apply => {}
         }
-        if let Some(live) = live.as_ref().filter(|live| !policy::merges(manifest, Some(live))) {
-            take_over(&api, name, live).await?;
+        if let Some(known) = metadata.filter(|known| !policy::merges(manifest, Some(known)))
+            && take_over(&api, name, known).await?
+        {
+            live = Live::read(&api, name, &ignored).await?;
         }
-        let refused = match self.apply(resolved, namespace, manifest, &ignored).await {
+        let refused = match self.apply(resolved, namespace, manifest, &ignored, live.as_ref()).await {
             Err(refused) if refused.refusal == Refusal::Immutable => refused,
             other => return other.map(Some),
         };
-        let Some(live) = live else {
+        let Some(Live { metadata, .. }) = live else {
             return Err(refused);
         };
-        if let Err(why) = policy::may_replace(self.force, manifest, &live, self.owner) {
+        if let Err(why) = policy::may_replace(self.force, manifest, &metadata, self.owner) {
             return Err(refused.because(why));
         }
-        remove(&api, name, live.uid).await?;
+        remove(&api, name, metadata.uid).await?;
         let applied = apply::apply(self.client, resolved, namespace, manifest.clone()).await?;
         Ok(Some(Applied { change: Change::Recreated, ..applied }))
     }
@@ -79,37 +82,21 @@ impl Writer<'_> {
         namespace: Option<&str>,
         manifest: &Value,
         ignored: &[&Pointer],
+        live: Option<&Live>,
     ) -> Result<Applied, ApplyError> {
-        let name = manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        let mut attempt = 1;
-        loop {
-            let body = match self.live(resolved, namespace, name, ignored).await? {
-                Some(live) => without_ignored(manifest, &live, ignored),
-                None => manifest.clone(),
-            };
-            match apply::apply(self.client, resolved, namespace, body).await {
-                Err(error) if !ignored.is_empty() && error.refusal == Refusal::Conflict && attempt < ATTEMPTS => {
-                    attempt += 1;
-                }
-                other => return other,
+        let body = |live: Option<&Live>| match live.and_then(|live| live.whole.as_ref()) {
+            Some(whole) => without_ignored(manifest, whole, ignored),
+            None => manifest.clone(),
+        };
+        let mut applied = apply::apply(self.client, resolved, namespace, body(live)).await;
+        for _ in 1..ATTEMPTS {
+            if ignored.is_empty() || !applied.as_ref().is_err_and(|error| error.refusal == Refusal::Conflict) {
+                break;
             }
+            let live = Live::read(&self.api(resolved, namespace), name(manifest), ignored).await?;
+            applied = apply::apply(self.client, resolved, namespace, body(live.as_ref())).await;
         }
-    }
-
-    /// The object as it is, where anything of it is to be left alone.
-    async fn live(
-        &self,
-        resolved: &Resolved,
-        namespace: Option<&str>,
-        name: &str,
-        ignored: &[&Pointer],
-    ) -> Result<Option<Value>, ApplyError> {
-        if ignored.is_empty() {
-            return Ok(None);
-        }
-        let live = self.api(resolved, namespace).get_opt(name).await;
-        let live = live.map_err(|error| ApplyError::from_client(&error))?;
-        Ok(live.and_then(|live| serde_json::to_value(live).ok()))
+        applied
     }
 
     fn api(&self, resolved: &Resolved, namespace: Option<&str>) -> Api<DynamicObject> {
@@ -121,17 +108,39 @@ impl Writer<'_> {
     }
 }
 
+/// An object as it is.
+struct Live {
+    metadata: ObjectMeta,
+    /// All of it, where anything of it is to be left alone.
+    whole: Option<Value>,
+}
+
+impl Live {
+    async fn read(api: &Api<DynamicObject>, name: &str, ignored: &[&Pointer]) -> Result<Option<Self>, ApplyError> {
+        if ignored.is_empty() {
+            let found = metadata(api, name).await?;
+            return Ok(found.map(|metadata| Self { metadata, whole: None }));
+        }
+        let found = api.get_opt(name).await.map_err(|error| ApplyError::from_client(&error))?;
+        Ok(found.map(|found| Self { whole: serde_json::to_value(&found).ok(), metadata: found.metadata }))
+    }
+}
+
+fn name(manifest: &Value) -> &str {
+    manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}
+
 async fn metadata(api: &Api<DynamicObject>, name: &str) -> Result<Option<ObjectMeta>, ApplyError> {
     let found = api.get_metadata_opt(name).await.map_err(|error| ApplyError::from_client(&error))?;
     Ok(found.map(|found| found.metadata))
 }
 
 /// Takes over what people changed by hand, so that the apply takes back what the manifest does not
-/// state.
-async fn take_over(api: &Api<DynamicObject>, name: &str, live: &ObjectMeta) -> Result<(), ApplyError> {
+/// state; tells whether there was anything of it.
+async fn take_over(api: &Api<DynamicObject>, name: &str, live: &ObjectMeta) -> Result<bool, ApplyError> {
     let entries = live.managed_fields.as_deref().unwrap_or_default();
     let Some(adopted) = adopt(entries, FIELD_MANAGER) else {
-        return Ok(());
+        return Ok(false);
     };
     let mut patch = vec![
         json!({"op": "test", "path": "/metadata/resourceVersion", "value": live.resource_version}),
@@ -144,7 +153,7 @@ async fn take_over(api: &Api<DynamicObject>, name: &str, live: &ObjectMeta) -> R
     let patch: json_patch::Patch = serde_json::from_value(patch.into()).expect("it is a patch");
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let written = api.patch_metadata(name, &parameters, &Patch::Json::<()>(patch)).await;
-    written.map(drop).map_err(|error| ApplyError::from_client(&error))
+    written.map(|_| true).map_err(|error| ApplyError::from_client(&error))
 }
 
 /// Deletes an object and waits until it is gone.
