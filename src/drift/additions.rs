@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::FIELD_MANAGER;
 use super::compare::{Change, FieldChange};
 use super::ignore::Pointer;
-use crate::kube_ext::field_set::{Place, place};
+use crate::kube_ext::field_set::{Place, is_of_object, place};
 
 /// Parts of Kubernetes itself that write to objects of all kinds.
 const CLUSTER: [&str; 4] = ["cloud-controller-manager", "kube-controller-manager", "kube-scheduler", "kubelet"];
@@ -48,7 +48,7 @@ pub fn removal(live: &Value, added: &[FieldChange]) -> json_patch::Patch {
 
 fn counts(entry: &Value) -> bool {
     let manager = entry["manager"].as_str().unwrap_or_default();
-    entry["subresource"].as_str().is_none_or(str::is_empty) && !CLUSTER.contains(&manager)
+    is_of_object(entry["subresource"].as_str()) && !CLUSTER.contains(&manager)
 }
 
 /// The fields that any of the entries owns.

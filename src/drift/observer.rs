@@ -19,6 +19,7 @@ use super::overlay::overlay;
 use super::report::{Drifted, Finding};
 use crate::kube_ext::apply::{ApplyError, Manner, Refusal, apply_as};
 use crate::kube_ext::discovery::{Resolved, Resolver};
+use crate::kube_ext::field_set::is_of_object;
 
 /// Objects of one release that are looked at at the same time.
 const AT_ONCE: usize = 8;
@@ -187,7 +188,9 @@ impl Observer<'_> {
     async fn own_once(&self, placed: &Placed<'_>, stored: &Value) -> Result<(), String> {
         let entries = stored.pointer("/metadata/managedFields").and_then(Value::as_array);
         let of_patch = |entry: &Value| {
-            entry["manager"] == FIELD_MANAGER && entry["operation"] == "Update" && entry.get("subresource").is_none()
+            entry["manager"] == FIELD_MANAGER
+                && entry["operation"] == "Update"
+                && is_of_object(entry["subresource"].as_str())
         };
         let Some(position) = entries.and_then(|entries| entries.iter().position(of_patch)) else {
             return Ok(());

@@ -8,6 +8,7 @@ pub use ownership::{Conflict, adopt};
 pub use refusal::{ApplyError, Refusal};
 
 use super::discovery::Resolved;
+use super::field_set::is_of_object;
 use jiff::{Timestamp, Unit};
 use kube::Client;
 use kube::api::{DynamicObject, Patch, PatchParams, Resource};
@@ -151,9 +152,7 @@ fn refused(code: http::StatusCode, body: &[u8]) -> ApplyError {
 /// all there is, so a write of the second before counts as well.
 fn written_since(manager: &str, object: &Value, answered: Option<Timestamp>, took: Duration) -> bool {
     let ours = |entry: &&Value| {
-        entry["manager"] == manager
-            && entry["operation"] == "Apply"
-            && entry.get("subresource").is_none_or(|name| name == "")
+        entry["manager"] == manager && entry["operation"] == "Apply" && is_of_object(entry["subresource"].as_str())
     };
     let written = object
         .pointer("/metadata/managedFields")

@@ -42,14 +42,18 @@ pub fn place<'v>(key: &'v str, fields: &'v Value, live: &'v Value) -> Option<Pla
     Some(Place { key, step: position.to_string(), position, fields, value: items.get(position)? })
 }
 
+/// Whether an entry of the book with this `subresource` is of the object itself. What goes through a
+/// subresource, such as a status or an autoscaler's replicas, has entries of its own.
+pub fn is_of_object(subresource: Option<&str>) -> bool {
+    subresource.is_none_or(str::is_empty)
+}
+
 /// Whether somebody else than `manager` has this field, or a part of it, by an apply. Such an owner
 /// keeps the field alive when `manager` lets go of it.
 pub fn is_applied_by_another(live: &Value, pointer: &[String], manager: &str) -> bool {
     let entries = live["metadata"]["managedFields"].as_array().map_or(&[][..], Vec::as_slice);
     let counts = |entry: &&Value| {
-        entry["operation"] == "Apply"
-            && entry["manager"] != manager
-            && entry["subresource"].as_str().is_none_or(str::is_empty)
+        entry["operation"] == "Apply" && entry["manager"] != manager && is_of_object(entry["subresource"].as_str())
     };
     entries.iter().filter(counts).any(|entry| holds(&entry["fieldsV1"], live, pointer))
 }

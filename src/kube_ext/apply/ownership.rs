@@ -1,5 +1,6 @@
 //! Who owns which field of an object, and taking over what people did by hand. Pure.
 
+use crate::kube_ext::field_set::is_of_object;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use kube::core::Status;
 use serde_json::Value;
@@ -41,7 +42,9 @@ pub(super) fn conflicts(status: &Status) -> Vec<Conflict> {
 /// when there is nothing of that kind.
 pub fn adopt(entries: &[ManagedFieldsEntry], manager: &str) -> Option<Vec<ManagedFieldsEntry>> {
     let is_own = |entry: &ManagedFieldsEntry| {
-        entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply") && is_main(entry)
+        entry.manager.as_deref() == Some(manager)
+            && entry.operation.as_deref() == Some("Apply")
+            && is_of_object(entry.subresource.as_deref())
     };
     let (taken, mut kept): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(|entry| is_by_hand(entry, manager));
     if taken.is_empty() {
@@ -61,16 +64,12 @@ pub fn adopt(entries: &[ManagedFieldsEntry], manager: &str) -> Option<Vec<Manage
     Some(kept)
 }
 
-fn is_main(entry: &ManagedFieldsEntry) -> bool {
-    entry.subresource.as_deref().is_none_or(str::is_empty)
-}
-
 fn is_by_hand(entry: &ManagedFieldsEntry, own: &str) -> bool {
     let (manager, operation) =
         (entry.manager.as_deref().unwrap_or_default(), entry.operation.as_deref().unwrap_or_default());
     let by_hand =
         BY_HAND.iter().any(|(prefix, operations)| manager.starts_with(prefix) && operations.contains(&operation));
-    is_main(entry) && (by_hand || (manager == own && operation == "Update"))
+    is_of_object(entry.subresource.as_deref()) && (by_hand || (manager == own && operation == "Update"))
 }
 
 /// Field sets are tries: every key is a step of a path.
