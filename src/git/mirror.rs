@@ -141,35 +141,39 @@ impl Mirror {
         timeout: Duration,
     ) -> Result<Export, GitError> {
         let mut fetched = self.prepared().await?;
-        match self.fetch_and_unpack(target, selection, timeout, &mut fetched).await {
-            Err(error) if error.cause == Cause::Mirror => {
-                self.build(true)?;
-                *fetched = Some(0);
-                self.fetch_and_unpack(target, selection, timeout, &mut fetched).await
-            }
-            Err(error) if error.cause == Cause::DiskFull => Err(self.make_room(error, &mut fetched)),
-            result => result,
+        let first = self.fetch_and_unpack(target, selection, timeout, &mut fetched).await;
+        match self.healed(first, &mut fetched)? {
+            Some(export) => Ok(export),
+            None => self.fetch_and_unpack(target, selection, timeout, &mut fetched).await,
         }
     }
 
     /// The commit object, and this tag object if it is given, fetched if they are not there yet.
     pub async fn objects(&self, target: &Target, tag: Option<&str>, timeout: Duration) -> Result<Objects, GitError> {
         let mut fetched = self.prepared().await?;
-        match self.fetch_and_read(target, tag, timeout, &mut fetched).await {
-            Err(error) if error.cause == Cause::Mirror => {
-                self.build(true)?;
-                *fetched = Some(0);
-                self.fetch_and_read(target, tag, timeout, &mut fetched).await
-            }
-            Err(error) if error.cause == Cause::DiskFull => Err(self.make_room(error, &mut fetched)),
-            result => result,
+        let first = self.fetch_and_read(target, tag, timeout, &mut fetched).await;
+        match self.healed(first, &mut fetched)? {
+            Some(objects) => Ok(objects),
+            None => self.fetch_and_read(target, tag, timeout, &mut fetched).await,
         }
     }
 
-    /// Throws away what was fetched: it takes the room that is missing, and what came in part is of no use.
-    fn make_room(&self, error: GitError, fetched: &mut Option<u32>) -> GitError {
-        *fetched = Some(if self.build(true).is_ok() { 0 } else { MAX_FETCHES });
-        error
+    /// What a use of the mirror gave; none when it was damaged and is as new, so that the use can be repeated. One
+    /// that filled the disk throws away what was fetched: it takes the room that is missing, and what came in part is
+    /// of no use.
+    fn healed<T>(&self, used: Result<T, GitError>, fetched: &mut Option<u32>) -> Result<Option<T>, GitError> {
+        match used {
+            Err(error) if error.cause == Cause::Mirror => {
+                self.build(true)?;
+                *fetched = Some(0);
+                Ok(None)
+            }
+            Err(error) if error.cause == Cause::DiskFull => {
+                *fetched = Some(if self.build(true).is_ok() { 0 } else { MAX_FETCHES });
+                Err(error)
+            }
+            used => used.map(Some),
+        }
     }
 
     /// The mirror for this caller alone, ready to be fetched into.
