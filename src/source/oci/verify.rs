@@ -55,27 +55,28 @@ fn name(reference: Option<&LocalObjectReference>) -> Option<&str> {
 
 impl<'o> From<&'o OCIRepositoryVerification> for Asked<'o> {
     fn from(verify: &'o OCIRepositoryVerification) -> Self {
-        Self {
-            provider: verify.provider,
-            keys: name(verify.secret_ref.as_ref()),
-            identities: &verify.match_oidc_identity,
-            trusted_root: name(verify.trusted_root_secret_ref.as_ref()),
-        }
+        let OCIRepositoryVerification { provider, secret_ref, match_oidc_identity, trusted_root_secret_ref } = verify;
+        let asked = Self::of(*provider, secret_ref.as_ref(), match_oidc_identity);
+        Self { trusted_root: name(trusted_root_secret_ref.as_ref()), ..asked }
     }
 }
 
 impl<'o> From<&'o HelmChartVerification> for Asked<'o> {
     fn from(verify: &'o HelmChartVerification) -> Self {
-        Self {
-            provider: verify.provider,
-            keys: name(verify.secret_ref.as_ref()),
-            identities: &verify.match_oidc_identity,
-            trusted_root: None,
-        }
+        let HelmChartVerification { provider, secret_ref, match_oidc_identity } = verify;
+        Self::of(*provider, secret_ref.as_ref(), match_oidc_identity)
     }
 }
 
 impl<'o> Asked<'o> {
+    fn of(
+        provider: VerificationProvider,
+        keys: Option<&'o LocalObjectReference>,
+        identities: &'o [OidcIdentityMatch],
+    ) -> Self {
+        Self { provider, keys: name(keys), identities, trusted_root: None }
+    }
+
     /// The Secrets that it names.
     pub fn secrets(self) -> impl Iterator<Item = &'o str> {
         self.keys.into_iter().chain(self.trusted_root)
