@@ -309,4 +309,8 @@ fn wait(facts: &Observed, version: i64, since: Timestamp, deadline: Timestamp) -
 #[cfg(test)]
 mod drift_tests;
 #[cfg(test)]
+mod remediation_tests;
+#[cfg(test)]
+mod rendering_tests;
+#[cfg(test)]
 pub(in crate::release) mod tests;
