@@ -8,6 +8,10 @@ pub const FORCE_AT: &str = "reconcile.fluxcd.io/forceAt";
 pub const RESET_AT: &str = "reconcile.fluxcd.io/resetAt";
 /// On a `Kustomization`: the revision whose pruning may go beyond the ceiling. Ours.
 pub const ALLOW_PRUNE: &str = "fairlead.dev/allow-prune";
+/// Label on an applied object: name of the `Kustomization` that it belongs to.
+pub const OWNER_NAME: &str = "kustomize.toolkit.fluxcd.io/name";
+/// Label on an applied object: namespace of the `Kustomization` that it belongs to.
+pub const OWNER_NAMESPACE: &str = "kustomize.toolkit.fluxcd.io/namespace";
 /// Label, or annotation on an applied object, that switches a `Kustomization`'s hold on it off.
 pub const RECONCILE: &str = "kustomize.toolkit.fluxcd.io/reconcile";
 /// Label or annotation on an applied object that keeps it from being pruned.

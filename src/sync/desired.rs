@@ -1,7 +1,7 @@
 //! From a manifest to what is sent to the API server. Pure.
 
 use super::inventory::split_api_version;
-use super::prune::{OWNER_NAME, OWNER_NAMESPACE};
+use crate::api::annotation::{OWNER_NAME, OWNER_NAMESPACE};
 use serde_json::{Map, Value, json};
 
 /// Fields that the API server owns: a manifest that was dumped from a cluster has them.

@@ -4,8 +4,7 @@
 //! what somebody has set by hand.
 
 use super::desired::Owner;
-use super::prune::{OWNER_NAME, OWNER_NAMESPACE};
-use crate::api::annotation::{DISABLED, ENABLED, FORCE, RECONCILE, SSA};
+use crate::api::annotation::{DISABLED, ENABLED, FORCE, OWNER_NAME, OWNER_NAMESPACE, RECONCILE, SSA};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 

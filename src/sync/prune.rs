@@ -3,14 +3,9 @@
 use super::inventory::{Inventory, ObjectId};
 use super::order::Stage;
 use super::problem::{Hold, Problem};
-use crate::api::annotation::{DISABLED, PRUNE, RECONCILE, SSA};
+use crate::api::annotation::{DISABLED, OWNER_NAME, OWNER_NAMESPACE, PRUNE, RECONCILE, SSA};
 use serde_json::Value;
 use std::collections::BTreeSet;
-
-/// Labels that name the Kustomization an object belongs to.
-pub const OWNER_NAME: &str = "kustomize.toolkit.fluxcd.io/name";
-/// See [`OWNER_NAME`].
-pub const OWNER_NAMESPACE: &str = "kustomize.toolkit.fluxcd.io/namespace";
 
 /// What becomes of the objects of the inventory that the folder does not hold any more.
 #[derive(Debug, Default, PartialEq, Eq)]
