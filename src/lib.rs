@@ -40,5 +40,6 @@ pub mod selector;
 pub mod source;
 pub mod sync;
 pub mod telemetry;
+pub mod traces;
 pub mod values;
 pub mod yaml;

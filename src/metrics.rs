@@ -75,6 +75,12 @@ struct WebhookLabels {
     outcome: &'static str,
 }
 
+/// Spans and what became of them.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SpanLabels {
+    outcome: &'static str,
+}
+
 /// A notification to somebody and what became of it.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct NotificationLabels {
@@ -123,6 +129,7 @@ pub struct Metrics {
     action_times: Histograms<ActionLabels>,
     webhooks: Family<WebhookLabels, Counter>,
     notifications: Family<NotificationLabels, Counter>,
+    spans: Family<SpanLabels, Counter>,
     commits: Histogram,
     leader: Family<NameLabels, Gauge>,
     queues: Arc<Queues>,
@@ -160,6 +167,7 @@ impl Metrics {
             action_times: Family::new_with_constructor(action_times),
             webhooks: Family::default(),
             notifications: Family::default(),
+            spans: Family::default(),
             commits: commit_times(),
             leader: Family::default(),
             queues: Arc::default(),
@@ -191,6 +199,7 @@ impl Metrics {
             "Notifications by receiver and outcome",
             self.notifications.clone(),
         );
+        registry.register("fairlead_spans", "Spans of traces by outcome", self.spans.clone());
         registry.register(
             "fairlead_commit_to_ready_seconds",
             "Time from a commit to a release that it changed being ready, in seconds",
@@ -265,6 +274,13 @@ impl Metrics {
     /// or `events-addr`.
     pub fn notification(&self, to: &'static str, outcome: &'static str) {
         self.notifications.get_or_create(&NotificationLabels { to, outcome }).inc();
+    }
+
+    /// Spans were `sent`, `refused` by the collector, or `dropped` because too many waited.
+    pub fn spans(&self, outcome: &'static str, count: usize) {
+        if count > 0 {
+            self.spans.get_or_create(&SpanLabels { outcome }).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        }
     }
 
     /// A release that a commit changed became ready this long after it.
