@@ -114,6 +114,15 @@
 //! let received = chat.received(); // path, headers, body
 //! ```
 //!
+//! An OpenTelemetry collector decodes what it is sent:
+//!
+//! ```no_run
+//! use fairlead_testbench::OtlpCollector;
+//!
+//! let collector = OtlpCollector::start(); // collector.webhooks() tells and changes how it answers
+//! let spans = collector.spans(); // with ids, parents, attributes and those of the process
+//! ```
+//!
 //! Pods run on a simulated node. A pod asks for trouble by the annotation (or label) `bench.fairlead.dev/fault`:
 //!
 //! | fault | what it does |
@@ -144,6 +153,7 @@ pub mod github_api;
 pub mod http_server;
 pub mod objects;
 pub mod operator;
+pub mod otlp_collector;
 pub mod pki;
 pub mod ports;
 pub mod prometheus;
@@ -167,6 +177,7 @@ pub use fault_proxy::{FaultProxy, Line};
 pub use git_server::{GitServer, KeyKind, Repository, SshKey};
 pub use http_server::Behaviour;
 pub use operator::{Operator, OperatorBuilder};
+pub use otlp_collector::OtlpCollector;
 pub use prometheus::Prometheus;
 pub use registry::{OciRegistry, tarball};
 pub use s3_server::S3Server;
