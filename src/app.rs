@@ -5,6 +5,7 @@ mod data_dir;
 mod disk;
 mod leadership;
 mod preflight;
+mod telling;
 mod watchdog;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Config, ControllerGroup};
@@ -40,7 +42,9 @@ use crate::release_controller;
 use crate::source::serve::Shelf;
 use crate::source::{self, store::ArtifactStore};
 use crate::sync;
+use crate::traces::{Exporter, Queue};
 use leadership::{Attained, Desks};
+use telling::Telling;
 
 /// Name under which events and field managers show where they come from.
 pub const CONTROLLER_NAME: &str = "fairlead";
@@ -95,9 +99,9 @@ pub enum AppError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// Requests cannot be passed on.
+    /// Requests cannot be passed on, or traces not be sent.
     #[error("cannot make an HTTP client: {0}")]
-    Forwarder(#[source] reqwest::Error),
+    HttpClient(#[source] reqwest::Error),
     /// Others may act now.
     #[error("{0}: ending at once, because another operator may act from now on")]
     Lease(#[from] Loss),
@@ -148,6 +152,7 @@ struct Running {
     pillars: JoinSet<Result<&'static str, AppError>>,
     controllers: JoinSet<&'static str>,
     election: Option<JoinHandle<Result<(), Loss>>>,
+    traces: Telling,
     shutdown: CancellationToken,
     leaves_election: CancellationToken,
 }
@@ -179,6 +184,7 @@ impl Running {
     async fn failure(&mut self) -> AppError {
         tokio::select! {
             error = lost(&mut self.election) => error,
+            error = self.traces.failure() => error,
             ended = self.pillars.join_next(), if !self.pillars.is_empty() => reason(ended),
             ended = self.controllers.join_next(), if !self.controllers.is_empty() => reason(ended.map(|died| died.map(Ok))),
         }
@@ -196,6 +202,7 @@ impl Running {
     async fn end(mut self, grace: Duration) -> Result<(), AppError> {
         tracing::info!("asked to end: taking no new work");
         self.shutdown.cancel();
+        let deadline = Instant::now() + grace;
         let drained = async { while self.controllers.join_next().await.is_some() {} };
         let drained = tokio::select! {
             drained = tokio::time::timeout(grace, drained) => drained.is_ok(),
@@ -203,10 +210,14 @@ impl Running {
         };
         if drained {
             self.leaves_election.cancel();
-            if let Some(election) = self.election.take() {
-                // Unanswered, it costs the next one the lease's duration.
-                let _ = tokio::time::timeout(FAREWELL, election).await;
-            }
+            let election = self.election.take();
+            let leaving = async {
+                if let Some(election) = election {
+                    // Unanswered, it costs the next one the lease's duration.
+                    let _ = tokio::time::timeout(FAREWELL, election).await;
+                }
+            };
+            tokio::join!(leaving, self.traces.end(deadline));
         } else {
             // The lease is kept: what is given up ends only with the process.
             tracing::warn!(?grace, "work is still under way and is given up; it is taken up again at the next start");
@@ -227,7 +238,9 @@ async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
     running.meanwhile(preflight::passed(&config, &client, readiness)).await?;
     let (reporter, recorder) = recorder::channel_for(client.clone(), CONTROLLER_NAME);
     let (metrics, pulses) = (Arc::clone(&front.metrics), front.pulses.clone());
-    let context = Context::new(client, Arc::new(config), reporter, metrics, pulses, running.shutdown.clone());
+    let traces = start_traces(&config, &metrics, reporter.instance(), running)?;
+    let shutdown = running.shutdown.clone();
+    let context = Context::new(client, Arc::new(config), reporter, metrics, pulses, traces, shutdown);
     running.pillars.spawn(async move {
         recorder.run().await;
         Ok("the event recorder")
@@ -278,7 +291,7 @@ impl Front {
     fn new(config: &Config) -> Self {
         Self {
             readiness: Readiness::default(),
-            metrics: Arc::new(Metrics::new(config.telemetry.metrics_per_object)),
+            metrics: Arc::new(Metrics::new(config.metrics_per_object)),
             pulses: Pulses::default(),
             shelf: Shelf::default(),
             desks: Desks::default(),
@@ -310,7 +323,7 @@ impl Front {
 }
 
 fn forwarder(desk: &watch::Sender<Desk>) -> Result<Forwarder, AppError> {
-    Forwarder::to(desk.subscribe()).map_err(AppError::Forwarder)
+    Forwarder::to(desk.subscribe()).map_err(AppError::HttpClient)
 }
 
 /// Waits until all objects are known.
@@ -364,6 +377,20 @@ fn watch_disk(context: &Context, readiness: &Readiness, pillars: &mut JoinSet<Re
         watch.await;
         Ok("the watch of the disk")
     });
+}
+
+/// Sends traces, if that is asked for.
+fn start_traces(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    instance: &str,
+    running: &mut Running,
+) -> Result<Option<Arc<Queue>>, AppError> {
+    let Some(settings) = config.otlp.clone() else { return Ok(None) };
+    let (queue, metrics) = (Arc::new(Queue::new(Arc::clone(metrics))), Arc::clone(metrics));
+    let exporter = Exporter::new(settings, Arc::clone(&queue), metrics, instance).map_err(AppError::HttpClient)?;
+    running.traces.start(exporter);
+    Ok(Some(queue))
 }
 
 /// Before all that tells events, so that none is missed.

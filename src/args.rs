@@ -1,6 +1,7 @@
 //! Command line: raw flags in, a validated [`Config`] out.
 
 mod availability;
+mod telemetry;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
 pub use availability::{AvailabilityArgs, Election, NoNamespace};
+pub use telemetry::TelemetryArgs;
 
 use crate::api::kinds::{self, Kind, Part};
 use crate::kube_ext::cluster::Settings;
@@ -19,6 +21,7 @@ use crate::kube_ext::remote::RemoteOptions;
 use crate::selector::{LabelSelector, LabelSelectorError};
 use crate::source::store::Retention;
 use crate::sync::ceiling::Ceiling;
+use crate::traces::{OtlpError, OtlpSettings};
 
 /// GitOps for Helm in one small binary: a commit becomes a healthy release.
 #[derive(Debug, Parser)]
@@ -220,15 +223,6 @@ pub struct RunArgs {
     pub log_level: String,
 }
 
-/// Arguments of `fairlead run` that are about what it tells of itself.
-#[derive(Args, Clone, Debug)]
-pub struct TelemetryArgs {
-    /// Keep `gotk_reconcile_duration_seconds` for each object, as Flux does, and not only for each kind: 14 lines of
-    /// `/metrics` an object.
-    #[arg(long, env = "FAIRLEAD_METRICS_PER_OBJECT")]
-    pub metrics_per_object: bool,
-}
-
 /// Arguments of `fairlead run` that are about building folders.
 #[derive(Args, Clone, Debug)]
 pub struct BuildArgs {
@@ -299,8 +293,10 @@ pub struct Config {
     pub reached_at: Option<String>,
     /// Where other pods reach what is served on `receiver_listen`, if that is known.
     pub receiver_reached_at: Option<String>,
-    /// What is told of the operator's own work.
-    pub telemetry: TelemetryArgs,
+    /// Whether the time of passes is kept for each object.
+    pub metrics_per_object: bool,
+    /// Where traces are sent, if anywhere.
+    pub otlp: Option<OtlpSettings>,
 }
 
 impl Config {
@@ -366,6 +362,9 @@ pub enum ConfigError {
     /// The URL for events is not an http or https one. It may hold a password.
     #[error("--events-addr must be a URL that starts with http:// or https://")]
     EventsAddr,
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
 }
 
 /// An empty text, as a template may set it, counts as none.
@@ -438,7 +437,8 @@ impl RunArgs {
                 insecure_tls: self.insecure_kubeconfig_tls,
                 default_account: given(self.default_kubeconfig_service_account.as_ref()),
             },
-            telemetry: self.telemetry.clone(),
+            metrics_per_object: self.telemetry.metrics_per_object,
+            otlp: self.telemetry.otlp()?,
             prune_ceiling: Ceiling { percent: self.prune_ceiling_percent, objects: self.prune_ceiling_objects },
             shard: self.availability.shard()?,
             election: self.availability.election(&[

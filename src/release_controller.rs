@@ -13,6 +13,7 @@ mod action;
 mod chart_ref;
 mod clock;
 mod cluster;
+mod course;
 mod delete;
 mod drift;
 mod fault;

@@ -9,6 +9,7 @@
 
 pub mod build;
 pub mod ceiling;
+mod course;
 pub mod decrypt;
 pub mod desired;
 pub mod finalize;

@@ -1,4 +1,4 @@
-//! What the operator tells of itself: metrics, alerts and a dashboard on a real Prometheus, and log lines.
+//! What the operator tells of itself: metrics, alerts and a dashboard on a real Prometheus, log lines, and traces.
 
 #[path = "observability/world.rs"]
 mod world;
@@ -9,3 +9,5 @@ mod logs;
 mod metrics;
 #[path = "observability/monitoring.rs"]
 mod monitoring;
+#[path = "observability/traces.rs"]
+mod traces;

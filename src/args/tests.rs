@@ -61,6 +61,16 @@ fn alerts_are_left_to_whom_events_are_posted_to_unless_asked_for() {
 }
 
 #[test]
+fn traces_are_sent_where_the_flag_says_and_nowhere_without_it() {
+    assert_eq!(config(&[]).unwrap().otlp, None);
+    assert_eq!(config(&["--otlp-endpoint="]).unwrap().otlp, None);
+    let otlp = config(&["--otlp-endpoint", "http://collector:4318"]).unwrap().otlp.unwrap();
+    assert_eq!(otlp.url.as_str(), "http://collector:4318/v1/traces");
+    let error = config(&["--otlp-endpoint", "http://ann:hunter2@collector:4318"]).unwrap_err();
+    assert!(error.contains("OTEL_EXPORTER_OTLP_HEADERS") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
 fn bad_values_name_the_flag() {
     for (args, needle) in [
         (["--concurrent", "0"], "--concurrent"),
@@ -69,6 +79,7 @@ fn bad_values_name_the_flag() {
         (["--controllers", "nope"], "--controllers"),
         (["--prune-ceiling-percent", "101"], "--prune-ceiling-percent"),
         (["--watch-label-selector", "key in a"], "--watch-label-selector"),
+        (["--otlp-endpoint", "collector:4318"], "--otlp-endpoint must be a URL such as http://collector:4318"),
     ] {
         let error = config(&args).unwrap_err();
         assert!(error.contains(needle), "{error}");

@@ -1,9 +1,12 @@
-//! How long commits take until the releases that they change are ready.
+//! How long commits take until the releases that they change are ready, and the traces of that.
 //!
 //! A source notes when a revision's commit was made. A Kustomization that applies a new revision
 //! notes which `HelmRelease`s it changed, and the generation that each got. A `HelmRelease` notes
 //! when it is ready, and of which generation. All of it is in memory: what is under way when the
-//! operator ends is not measured.
+//! operator ends is not measured. Its trace goes on, because that has the same identity in every
+//! process.
+
+mod courses;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,11 +14,16 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::traces::stages::{HelmAction, Release};
+use crate::traces::{Failure, Span};
+use courses::Courses;
+pub use courses::{Application, Interrupted, Sighting};
+
 /// A commit that is older than this when it is first seen was not on its way all that time.
 const LONGEST_WAY: SignedDuration = SignedDuration::from_hours(1);
 
 /// Kind, namespace and name.
-type Source = (String, String, String);
+pub type Source = (String, String, String);
 
 /// Namespace and name.
 pub type Name = (String, String);
@@ -41,6 +49,8 @@ struct Inner {
     awaited: HashMap<Name, (i64, Timestamp)>,
     /// The generation that each release was ready at last, and since when.
     ready: HashMap<Name, (i64, Timestamp)>,
+    /// What traces need beside that, where somebody wants them.
+    courses: Option<Courses>,
 }
 
 /// When a revision's way began: with its commit, unless that was made long before it was seen (it
@@ -53,17 +63,31 @@ fn between(begin: Timestamp, end: Timestamp) -> Duration {
     Duration::try_from(end.duration_since(begin)).unwrap_or_default()
 }
 
+/// Whether a change that began then may still be on its way.
+pub fn is_recent(begun: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(begun) <= LONGEST_WAY
+}
+
 impl Changes {
-    /// A source has a new revision.
+    /// Changes that are traced as well.
+    pub fn traced() -> Self {
+        Self(Mutex::new(Inner { courses: Some(Courses::default()), ..Inner::default() }))
+    }
+
+    /// A source has a new revision; with what a trace says of that.
     pub fn seen(
         &self,
         (kind, namespace, name): (&str, &str, &str),
         revision: &str,
         committed: Option<Timestamp>,
+        sighting: Option<Sighting>,
         now: Timestamp,
-    ) {
+    ) -> Vec<Span> {
         let source = (kind.to_owned(), namespace.to_owned(), name.to_owned());
-        self.locked().begun.insert(source, (revision.to_owned(), beginning(committed, now)));
+        let (mut inner, begun) = (self.locked(), beginning(committed, now));
+        inner.begun.insert(source, (revision.to_owned(), begun));
+        let courses = inner.courses.as_mut().zip(sighting);
+        courses.map(|(courses, sighting)| courses.seen(sighting, begun, now)).unwrap_or_default()
     }
 
     /// When the way of a source's revision began, where that was noted.
@@ -101,16 +125,77 @@ impl Changes {
         awaited.map(|(_, begun)| between(begun, now))
     }
 
+    /// A pass of a Kustomization begins: what it changes is told when it ends.
+    pub fn applies(&self, kustomization: Name) {
+        if let Some(courses) = &mut self.locked().courses {
+            courses.applies(kustomization);
+        }
+    }
+
+    /// The pass of a Kustomization ended, which changed these releases; with what a trace says of
+    /// it where its revision was new.
+    pub fn passed(&self, kustomization: &Name, changed: &[Changed], application: Option<Application>) -> Vec<Span> {
+        self.trace(|courses| courses.applied(kustomization, changed, application))
+    }
+
+    /// A Kustomization is done with waiting for what it applied.
+    pub fn waited(
+        &self,
+        kustomization: &Name,
+        source: &Source,
+        revision: &str,
+        failure: Option<&Failure>,
+        now: Timestamp,
+    ) -> Vec<Span> {
+        self.trace(|courses| courses.waited(kustomization, source, revision, failure, now))
+    }
+
+    /// Whether this process has begun a pass over a release, or has changed it.
+    pub fn knows(&self, release: &Name) -> bool {
+        self.locked().courses.as_ref().is_some_and(|courses| courses.knows(release))
+    }
+
+    /// A pass over a release begins, which another process may have begun.
+    pub fn begins(&self, release: Release, interrupted: Option<Interrupted>, now: Timestamp) -> Vec<Span> {
+        self.trace(|courses| courses.begins(release, interrupted, now))
+    }
+
+    /// Helm was run for a release.
+    pub fn acted(&self, release: &Name, action: HelmAction) {
+        if let Some(courses) = &mut self.locked().courses {
+            courses.acted(release, action);
+        }
+    }
+
+    /// A pass over a release ended with it being ready, or failed. `owner` is the Kustomization
+    /// that applied it, and `attempt` names what was attempted.
+    pub fn settled(
+        &self,
+        release: &Name,
+        owner: Option<&Name>,
+        attempt: &str,
+        failure: Option<Failure>,
+        now: Timestamp,
+    ) -> Vec<Span> {
+        self.trace(|courses| courses.settled(release, owner, attempt, failure, now))
+    }
+
     /// An object of any kind is gone.
-    pub fn forget(&self, (kind, namespace, name): (&str, &str, &str)) {
+    pub fn forget(&self, (kind, namespace, name): (&str, &str, &str), now: Timestamp) -> Vec<Span> {
         let mut inner = self.locked();
+        let object = (namespace.to_owned(), name.to_owned());
+        let spans = inner.courses.as_mut().map(|courses| courses.forget(kind, &object, now)).unwrap_or_default();
         if kind == "HelmRelease" {
-            let release = (namespace.to_owned(), name.to_owned());
-            inner.awaited.remove(&release);
-            inner.ready.remove(&release);
+            inner.awaited.remove(&object);
+            inner.ready.remove(&object);
         } else {
             inner.begun.remove(&(kind.to_owned(), namespace.to_owned(), name.to_owned()));
         }
+        spans
+    }
+
+    fn trace(&self, step: impl FnOnce(&mut Courses) -> Vec<Span>) -> Vec<Span> {
+        self.locked().courses.as_mut().map(step).unwrap_or_default()
     }
 
     fn locked(&self) -> MutexGuard<'_, Inner> {
@@ -119,67 +204,4 @@ impl Changes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_000_000 + second).unwrap()
-    }
-
-    fn name() -> Name {
-        ("apps".to_owned(), "ui".to_owned())
-    }
-
-    fn changed(generation: i64) -> Vec<Changed> {
-        vec![Changed { release: name(), generation }]
-    }
-
-    #[test]
-    fn a_way_begins_with_the_commit_unless_that_is_far_off() {
-        let table = [(Some(10), 10), (Some(-4_000), 12), (Some(13), 12), (None, 12)];
-        for (committed, expected) in table {
-            assert_eq!(beginning(committed.map(at), at(12)), at(expected), "{committed:?}");
-        }
-    }
-
-    #[test]
-    fn a_revision_is_known_until_the_next_one() {
-        let (changes, source) = (Changes::default(), ("GitRepository", "a", "b"));
-        changes.seen(source, "one", None, at(1));
-        assert_eq!(changes.begun(source, "one"), Some(at(1)));
-        changes.seen(source, "two", Some(at(2)), at(3));
-        assert_eq!((changes.begun(source, "one"), changes.begun(source, "two")), (None, Some(at(2))));
-        changes.forget(source);
-        assert_eq!(changes.begun(source, "two"), None);
-    }
-
-    #[test]
-    fn a_release_counts_when_the_changed_generation_is_ready() {
-        let changes = Changes::default();
-        assert_eq!(changes.ready(name(), 1, at(0)), None);
-        assert!(changes.applied(changed(2), at(10), at(11)).is_empty());
-        assert_eq!(changes.ready(name(), 1, at(12)), None);
-        assert_eq!(changes.ready(name(), 2, at(14)), Some(Duration::from_secs(4)));
-        assert_eq!(changes.ready(name(), 2, at(15)), None, "it counts once");
-    }
-
-    #[test]
-    fn a_release_that_was_faster_than_the_pass_that_changed_it_counts_too() {
-        let changes = Changes::default();
-        changes.ready(name(), 2, at(14));
-        assert_eq!(changes.applied(changed(2), at(10), at(12)), [Duration::from_secs(4)]);
-        assert!(changes.applied(changed(2), at(20), at(21)).is_empty(), "its spec did not change");
-        assert_eq!(changes.ready(name(), 2, at(22)), None);
-    }
-
-    #[test]
-    fn a_newer_commit_takes_over_and_what_is_gone_is_forgotten() {
-        let changes = Changes::default();
-        changes.applied(changed(2), at(10), at(10));
-        changes.applied(changed(3), at(20), at(20));
-        assert_eq!(changes.ready(name(), 3, at(21)), Some(Duration::from_secs(1)));
-        changes.applied(changed(4), at(30), at(30));
-        changes.forget(("HelmRelease", "apps", "ui"));
-        assert_eq!(changes.ready(name(), 4, at(31)), None);
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use jiff::Timestamp;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch as JsonPatch, PatchOperation};
 use kube::api::{Patch, PatchParams};
@@ -24,6 +25,7 @@ use crate::api::FINALIZER;
 use crate::args::Config;
 use crate::kube_ext::recorder::Reporter;
 use crate::metrics::Metrics;
+use crate::traces::Queue;
 
 type RecentKey = (&'static str, String, String);
 type Recent = Mutex<HashMap<RecentKey, Arc<dyn Any + Send + Sync>>>;
@@ -49,6 +51,8 @@ pub struct Context {
     pub pulses: Pulses,
     /// Commits on their way to ready releases.
     pub changes: Arc<Changes>,
+    /// Where spans are left, if anybody wants them.
+    pub traces: Option<Arc<Queue>>,
     /// Cancelled when the operator is asked to end: take no new work.
     pub shutdown: CancellationToken,
     /// The releases (namespace and name) that were this operator's when it began to lead: nobody else
@@ -66,6 +70,7 @@ impl Context {
         reporter: Reporter,
         metrics: Arc<Metrics>,
         pulses: Pulses,
+        traces: Option<Arc<Queue>>,
         shutdown: CancellationToken,
     ) -> Self {
         let caches = Caches::default();
@@ -79,7 +84,8 @@ impl Context {
             reporter,
             metrics,
             pulses,
-            changes: Arc::default(),
+            changes: Arc::new(if traces.is_some() { Changes::traced() } else { Changes::default() }),
+            traces,
             shutdown,
             inheritance: Arc::default(),
             recent: Arc::default(),
@@ -211,7 +217,7 @@ impl Context {
         self.recent().remove(&recent_key(object));
         let (namespace, name) = super::namespaced_name(object);
         self.wakes.forget(object);
-        self.changes.forget((&K::kind(&()), &namespace, &name));
+        self.trace(self.changes.forget((&K::kind(&()), &namespace, &name), Timestamp::now()));
     }
 }
 

@@ -91,6 +91,11 @@ pub fn channel_for(client: Client, controller: &str) -> (Reporter, Recorder) {
 }
 
 impl Reporter {
+    /// How events name this process.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
     /// Something went as wanted. Of the facts, `revision`, `chart`, `elapsed`, `file` and `action`
     /// become fields of the log line, and all but `elapsed` annotations of the event
     /// (`<group>/<fact>`, as Flux writes them), beside those of the object that are meant for

@@ -61,6 +61,11 @@ impl OnFailure {
         }
     }
 
+    /// Whether tries come to an end.
+    pub fn is_bounded(&self) -> bool {
+        matches!(self, Self::Remediate(remediation) if remediation.retries >= 0)
+    }
+
     /// The pause after this many failures, before the next try.
     pub fn pause(&self, failures: i64) -> Duration {
         match self {

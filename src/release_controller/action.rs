@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::course::{Ran, Started};
 use super::fault::Fault;
 use super::package::Package;
 use super::pass::Pass;
@@ -14,7 +14,7 @@ use super::resolve::Inputs;
 use super::settings;
 use super::steps::{LONGEST_PAUSE, Next};
 use super::told::Told;
-use crate::api::condition::READY;
+use crate::api::condition::{READY, reason};
 use crate::api::helm::v2::{CrdsPolicy, HelmReleaseSpec, ServerSideApplyMode};
 use crate::api::meta::{Artifact, Duration};
 use crate::controller::{Requeue, conditions};
@@ -110,17 +110,24 @@ impl Pass<'_> {
             return Ok(self.failed_early(inputs, action, &error.to_string()));
         }
         self.ran_helm = true;
-        let started = Instant::now();
+        let started = Started::now();
         let result = self.make_release(inputs, action, base > 0).await;
-        let elapsed = started.elapsed();
-        self.controller.context.metrics.helm_action(action.as_str(), elapsed, result.is_ok());
-        self.status.last_attempted_release_action_duration = Some(Duration::from(rounded(elapsed)));
+        let result = result.map_err(|failure| {
+            let said = inputs.redactor.text(&failure.said).into_owned();
+            Failure { said, ..failure }
+        });
+        self.status.last_attempted_release_action_duration = Some(Duration::from(rounded(started.elapsed())));
+        self.ran(&Ran {
+            verb: action.as_str(),
+            started,
+            chart: &desired.chart_name,
+            chart_version: &desired.chart_version,
+            revision: base + 1,
+            failure: result.as_ref().err().map(|failure| (failure_reason(action), failure.said.as_str())),
+        });
         match result {
             Ok(()) => Ok(Next::Changed),
-            Err(failure) => {
-                let said = inputs.redactor.text(&failure.said).into_owned();
-                self.after_failure(inputs, action, base, Failure { said, ..failure }).await
-            }
+            Err(failure) => self.after_failure(inputs, action, base, failure).await,
         }
     }
 
@@ -332,12 +339,20 @@ impl Pass<'_> {
             wait: false,
             deletion_propagation: Some(uninstall.deletion_propagation.as_str().to_owned()),
         };
-        let started = Instant::now();
+        let started = Started::now();
         let result = match self.helm(target).await {
             Ok(helm) => helm.uninstall(&action).await.map(drop),
             Err(error) => Err(error),
         };
-        self.controller.context.metrics.helm_action("uninstall", started.elapsed(), result.is_ok());
+        let result = result.map_err(|error| error.to_string());
+        self.ran(&Ran {
+            verb: "uninstall",
+            started,
+            chart: &newest.chart_name,
+            chart_version: &newest.chart_version,
+            revision: newest.version,
+            failure: result.as_ref().err().map(|error| (reason::UNINSTALL_FAILED, error.as_str())),
+        });
         self.cluster.tools.verifier.forget(target);
         self.controller.drifts.forget(target);
         self.controller.clock.forget(target);

@@ -9,6 +9,7 @@ use kube::ResourceExt as _;
 
 use super::ReleaseController;
 use super::cluster::Cluster;
+use super::course::Tries;
 use super::drift::Seen;
 use super::fault::Fault;
 use super::triggers::target;
@@ -42,6 +43,8 @@ pub struct Pass<'c> {
     pub remediated: bool,
     /// The journal's entry is of no more use once the status is stored.
     pub journal_is_done: bool,
+    /// What follows a failure.
+    pub tries: Tries,
     /// The digest in the revision of the object that holds the chart.
     pub oci_digest: Option<String>,
 }
@@ -61,12 +64,14 @@ impl<'c> Pass<'c> {
             seen: None,
             remediated: false,
             journal_is_done: false,
+            tries: Tries::default(),
             oci_digest: None,
         }
     }
 
     /// Looks at the object and does what is due; the status is stored at the end.
     pub async fn run(mut self) -> Result<Requeue, kube::Error> {
+        self.note_begin();
         self.note_request();
         self.note_unsupported().await;
         let end = match self.work().await {
@@ -79,6 +84,7 @@ impl<'c> Pass<'c> {
             }
         };
         self.save().await?;
+        self.note_end();
         if self.journal_is_done {
             self.end_journal();
         }

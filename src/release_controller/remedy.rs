@@ -1,11 +1,10 @@
 //! Sets a failure back: to an earlier revision, or by removing the release.
 
-use std::time::Instant;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::action::{Outcome, max_history};
+use super::course::{Ran, Started};
 use super::fault::Fault;
 use super::pass::Pass;
 use super::resolve::Inputs;
@@ -18,6 +17,7 @@ use crate::api::meta::Duration;
 use crate::controller::Requeue;
 use crate::controller::conditions::whole_second;
 use crate::helm::argv::RollbackAction;
+use crate::helm::client::HelmError;
 use crate::release::history;
 use crate::release::observed::{Action, Journal, Observed, Phase, Rendering, Target};
 use crate::release::remediation::RollbackTarget;
@@ -55,22 +55,30 @@ impl Pass<'_> {
         self.remediated = true;
         let server_side = self.cluster.tools.storage.was_server_side(target, to).await?.unwrap_or_default();
         let action = self.rollback_action(inputs, to, server_side);
-        let started = Instant::now();
+        let started = Started::now();
         let result = match self.helm(target).await {
             Ok(helm) => helm.rollback(&action).await,
             Err(error) => Err(error),
         };
-        self.controller.context.metrics.helm_action("rollback", started.elapsed(), result.is_ok());
-        let Err(error) = result else {
+        let held_by_another = result.as_ref().is_err_and(HelmError::is_held_by_another);
+        let said = result.err().map(|error| inputs.redactor.text(&error.to_string()).into_owned());
+        self.ran(&Ran {
+            verb: "rollback",
+            started,
+            chart: &previous.chart_name,
+            chart_version: &previous.chart_version,
+            revision: base + 1,
+            failure: said.as_deref().map(|said| (reason::ROLLBACK_FAILED, said)),
+        });
+        let Some(said) = said else {
             return Ok(Next::Changed);
         };
-        let said = inputs.redactor.text(&error.to_string()).into_owned();
         let storage = &self.cluster.tools.storage;
         let newest = storage.newest(target).await?.into_iter().next().filter(|newest| newest.version > base);
         let Some(newest) = newest else {
             return Ok(self.rollback_failed_early(&previous, &said));
         };
-        if error.is_held_by_another() {
+        if held_by_another {
             return Ok(self.leave_to_another(newest.version, &said));
         }
         if newest.status == Phase::Pending {

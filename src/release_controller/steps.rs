@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::action::Outcome;
+use super::course::Tries;
 use super::fault::Fault;
 use super::pass::Pass;
 use super::resolve::Inputs;
@@ -52,6 +53,12 @@ fn may_rest_on_cache(decision: &Decision) -> bool {
             | Decision::Wait { .. }
             | Decision::Stall { .. }
     )
+}
+
+/// The tries that follow a failure.
+fn tries_after(facts: &Observed, next: Action) -> Tries {
+    let on_failure = facts.desired.on_failure(facts.attempted().unwrap_or(next));
+    if on_failure.is_bounded() { Tries::Numbered } else { Tries::Endless }
 }
 
 impl Pass<'_> {
@@ -117,7 +124,8 @@ impl Pass<'_> {
         let target = &inputs.desired.target;
         match decision {
             Decision::Nothing => Ok(self.rest(&inputs.desired)),
-            Decision::Release { .. } if self.remediated => {
+            Decision::Release { action, .. } if self.remediated => {
+                self.tries = tries_after(facts, action);
                 self.editor().awaits_retry(Timestamp::now());
                 Ok(Next::End(Requeue::Backoff { max: LONGEST_PAUSE }))
             }
@@ -162,6 +170,7 @@ impl Pass<'_> {
             Decision::Remove { version } => self.remove(inputs, facts, version).await,
             Decision::Test { version } => self.test(inputs, version).await,
             Decision::AwaitRetry { until } => {
+                self.tries = tries_after(facts, Action::Upgrade);
                 self.editor().awaits_retry(until);
                 let left = Duration::try_from(until.duration_since(facts.now)).unwrap_or_default();
                 Ok(Next::End(Requeue::After(left.max(Duration::from_millis(100)))))

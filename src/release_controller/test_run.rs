@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
+use super::course::{Ran, Started};
 use super::fault::Fault;
 use super::pass::Pass;
 use super::resolve::Inputs;
@@ -51,12 +51,20 @@ impl Pass<'_> {
             timeout,
             filters: test.filters.iter().map(|filter| (filter.name.clone(), filter.exclude)).collect(),
         };
-        let started = Instant::now();
+        let started = Started::now();
         let result = match self.helm(target).await {
             Ok(helm) => helm.test(&action).await,
             Err(error) => Err(error),
         };
-        self.controller.context.metrics.helm_action("test", started.elapsed(), result.is_ok());
+        let said = result.err().map(|error| inputs.redactor.text(&error.to_string()).into_owned());
+        self.ran(&Ran {
+            verb: "test",
+            started,
+            chart: &inputs.desired.chart_name,
+            chart_version: &inputs.desired.chart_version,
+            revision: version,
+            failure: said.as_deref().map(|said| (reason::TEST_FAILED, said)),
+        });
         let Some(stored) = self.cluster.tools.storage.stored(target, version).await? else {
             return Ok(Next::Changed);
         };
@@ -65,7 +73,7 @@ impl Pass<'_> {
             snapshot.config_digest.clone_from(&known.config_digest);
         }
         let hooks = results(stored.hooks(), &test.filters);
-        let Err(error) = result else {
+        let Some(said) = said else {
             snapshot.test_hooks = Some(hooks);
             let (told, policy) = (Told::of(&snapshot), self.test_policy());
             let message = self.editor().tested(snapshot, policy);
@@ -73,7 +81,6 @@ impl Pass<'_> {
             return Ok(Next::Remembered);
         };
         let failed = hooks.values().any(|hook| hook.phase.as_deref() == Some(FAILED));
-        let said = inputs.redactor.text(&error.to_string()).into_owned();
         // Helm names the pod; the pod knows the container, the exit code and the last log lines.
         let trouble = self.hook_trouble(target, version, &inputs.redactor).await;
         let why = trouble.map_or_else(|| said.clone(), |trouble| format!("{said}; {trouble}"));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use reqwest::Client;
@@ -70,7 +71,7 @@ impl BucketController {
     async fn work(&self, object: &Bucket, status: &mut BucketStatus) -> Result<Stored, Failure> {
         status.artifact =
             lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
-        let spec = &object.spec;
+        let (spec, asked) = (&object.spec, Timestamp::now());
         check_provider(spec)?;
         let place = Place::new(&spec.endpoint, spec.insecure, &spec.bucket_name, spec.region.as_deref())
             .map_err(|why| Failure::terminal(condition::FETCH_FAILED, reason::URL_INVALID, why))?;
@@ -81,7 +82,9 @@ impl BucketController {
         let current = status.artifact.as_ref().map(|artifact| artifact.revision.as_str());
         if current != Some(revision(&index).as_str()) {
             within(timeout, fetch(&bucket, &mut index, scratch.path())).await?;
+            let before = status.artifact.clone();
             self.put(object, status, &index, &scratch).await?;
+            lifecycle::seen(&self.context, object, (before.as_ref(), &revision(&index)), None, asked);
         }
         status.observed_ignore.clone_from(&spec.ignore);
         Ok(stored(spec, &index))

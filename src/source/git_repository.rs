@@ -123,7 +123,7 @@ impl GitRepositoryController {
         (wanted, paths): (&Wanted, &[String]),
         timeout: Duration,
     ) -> Result<Stored, Failure> {
-        let spec = &object.spec;
+        let (spec, asked) = (&object.spec, Timestamp::now());
         let included = include::resolve(&self.context.caches.git_repositories, object)?;
         let user = user(object);
         let mirror = self.mirrors.assign(&user, &access.remote).map_err(|error| git_failure(&error, &spec.url))?;
@@ -151,13 +151,10 @@ impl GitRepositoryController {
             .await
             .map_err(|error| lifecycle::storage_failure(&error))?;
         let before = status.artifact.replace(artifact);
-        if before.as_ref().is_none_or(|before| before.revision != revision) {
-            // A repository's first commit was there before it.
-            let committed = export.committed.filter(|_| before.is_some());
-            let committed = committed.and_then(|second| Timestamp::from_second(second).ok());
-            let source = (owner.kind.as_str(), owner.namespace.as_str(), owner.name.as_str());
-            self.context.changes.seen(source, &revision, committed, Timestamp::now());
-        }
+        // A repository's first commit was there before it.
+        let committed = export.committed.filter(|_| before.is_some());
+        let committed = committed.and_then(|second| Timestamp::from_second(second).ok());
+        lifecycle::seen(&self.context, object, (before.as_ref(), &revision), committed, asked);
         status.included_artifacts = included;
         status.observed_ignore.clone_from(&spec.ignore);
         status.observed_recurse_submodules = spec.recurse_submodules;

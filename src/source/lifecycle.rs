@@ -160,6 +160,21 @@ pub async fn stored_artifact<K: Source>(
     }
 }
 
+/// Notes that a source has a new revision, where it is one: its commit was made at `committed`,
+/// and it was asked for at `asked`.
+pub fn seen<K: Source>(
+    context: &Context,
+    object: &K,
+    (before, revision): (Option<&Artifact>, &str),
+    committed: Option<Timestamp>,
+    asked: Timestamp,
+) {
+    if before.is_none_or(|before| before.revision != revision) {
+        let Owner { kind, namespace, name } = owner_of(object);
+        context.seen((&kind, &namespace, &name), revision, committed, asked);
+    }
+}
+
 /// The failure to store an artifact.
 pub fn storage_failure(error: &StoreError) -> Failure {
     let message = format!("unable to store the artifact: {error}");

@@ -92,7 +92,7 @@ impl OciRepositoryController {
     }
 
     async fn follow(&self, object: &OCIRepository, status: &mut OCIRepositoryStatus) -> Result<Stored, Failure> {
-        let spec = &object.spec;
+        let (spec, asked) = (&object.spec, Timestamp::now());
         let repository = Repository::parse(&spec.url).map_err(|error| {
             let message = format!("URL validation failed for '{}': {error}", crate::redact::redact(&spec.url));
             Failure::terminal(condition::FETCH_FAILED, reason::URL_INVALID, message)
@@ -134,7 +134,8 @@ impl OciRepositoryController {
         artifact.metadata = manifest.annotations;
         let alias = self.store.put_alias(&artifact, "latest.tar.gz").await;
         status.url = Some(alias.map_err(|error| lifecycle::storage_failure(&error))?);
-        status.artifact = Some(artifact);
+        let before = status.artifact.replace(artifact);
+        lifecycle::seen(&self.context, object, (before.as_ref(), &revision), None, asked);
         status.observed_ignore.clone_from(&spec.ignore);
         status.observed_layer_selector.clone_from(&spec.layer_selector);
         Ok(stored(spec, status))

@@ -24,6 +24,7 @@ use crate::drift::ignore::IgnoreRules;
 use crate::kube_ext::apply::{Change, Conflict};
 use crate::kube_ext::discovery::Resolver;
 use crate::redact::Redactor;
+use crate::traces::stages::Counts;
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -64,6 +65,8 @@ pub struct Done {
     pub changes: Vec<String>,
     /// Releases that were created or configured.
     pub releases: Vec<Changed>,
+    /// How many objects were changed, deleted, refused.
+    pub counts: Counts,
     /// Digests of the manifests that are applied.
     pub digests: BTreeMap<ObjectId, u64>,
     /// Objects whose health is another matter.
@@ -82,6 +85,7 @@ impl Done {
             inventory: None,
             changes: Vec::new(),
             releases: Vec::new(),
+            counts: Counts::default(),
             digests: known.clone(),
             exceptions: Exceptions::default(),
             digest: None,
@@ -182,6 +186,7 @@ impl Pass<'_> {
             inventory: Some(inventory),
             changes: changes(&outcome, &collected),
             releases: releases(&outcome),
+            counts: counts(&outcome, &collected, total),
             exceptions: outcome.exceptions,
             digest: None,
             redactor: Redactor::default(),
@@ -295,6 +300,15 @@ fn taken(conflicts: &[Conflict]) -> String {
         shown.push(format!("{} more", conflicts.len() - TAKEN_SHOWN));
     }
     format!(" (took over {})", shown.join(", "))
+}
+
+fn counts(outcome: &Outcome, collected: &Collected, total: usize) -> Counts {
+    let changed = |done: &&super::stages::Done| done.change.is_some_and(|change| change != Change::Unchanged);
+    Counts {
+        changed: outcome.applied.values().filter(changed).count(),
+        pruned: collected.deleted.len(),
+        failed: total.saturating_sub(outcome.applied.len()) + collected.failed.len(),
+    }
 }
 
 fn releases(outcome: &Outcome) -> Vec<Changed> {

@@ -2,6 +2,7 @@
 
 use super::build::Builder;
 use super::ceiling::Consent;
+use super::course::Applied;
 use super::decrypt::Decryptor;
 use super::desired::Owner;
 use super::finalize;
@@ -21,13 +22,13 @@ use crate::api::event;
 use crate::api::kustomize::v1::{Kustomization, KustomizationSpec, KustomizationStatus};
 use crate::api::meta::Artifact;
 use crate::api::unsupported;
-use crate::controller::changes::Changed;
 use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON, NOT_ACTED_ON};
 use crate::controller::{Context, Reconciler, Requeue, dependencies, jittered, namespaced_name};
 use crate::health::expressions::Checks;
 use crate::kube_ext::cluster::{Cluster, Clusters};
 use crate::source::store::ArtifactStore;
 use crate::source::{foreign, lifecycle};
+use crate::traces::Period;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -177,8 +178,9 @@ impl KustomizationController {
             return self.check_health(&object, work, health, Told::default()).await;
         }
         let known = self.memories.get(&object).map(|memory| memory.digests).unwrap_or_default();
+        self.note_begin(&object);
         let done = self.apply(&object, work, &material, &known, full).await;
-        self.measure(&object, artifact, done.releases, since);
+        let period = Period::new(since, Timestamp::now());
         let inventory = done.inventory.unwrap_or_else(|| inventory_of(&object));
         let mut memory = Memory {
             input,
@@ -191,9 +193,12 @@ impl KustomizationController {
             gave_up: memory.is_some_and(|memory| memory.gave_up),
             warnings: String::new(),
         };
+        let waits = matches!(done.ending, Ending::Applied { .. }) && !memory.awaited.is_empty();
+        let (releases, counts, ending) = (done.releases, done.counts, &done.ending);
+        self.note_applied(&object, artifact, Applied { releases, period, counts, ending, waits });
         let told = Told { changes: done.changes, took: started.elapsed(), ..Told::default() };
         if let Ending::Applied { warnings } = &done.ending
-            && !memory.awaited.is_empty()
+            && waits
         {
             memory.warnings.clone_from(warnings);
             memory.waiting_since = Some(started);
@@ -270,22 +275,6 @@ impl KustomizationController {
         Done { ending: self.explained(object, cluster, done.ending).await, ..done }
     }
 
-    /// Has the way of a new revision measured to the releases that it changed in this cluster.
-    fn measure(&self, object: &Kustomization, artifact: &Artifact, changed: Vec<Changed>, since: Timestamp) {
-        let applied = object.status.as_ref().and_then(|status| status.last_applied_revision.as_ref());
-        if changed.is_empty() || applied == Some(&artifact.revision) || object.spec.kube_config.is_some() {
-            return;
-        }
-        let source = source::source_id(object);
-        let source = (source.kind.as_str(), source.namespace.as_str(), source.name.as_str());
-        let begun = self.context.changes.begun(source, &artifact.revision).unwrap_or(artifact.last_update_time.0);
-        // A folder that was not asked for until now has not been on its way either.
-        let asked_for = object.metadata.creation_timestamp.as_ref().map_or(begun, |created| created.0);
-        for took in self.context.changes.applied(changed, begun.max(asked_for), since) {
-            self.context.metrics.commit_to_ready(took);
-        }
-    }
-
     async fn check_health(
         &self,
         object: &Kustomization,
@@ -322,6 +311,7 @@ impl KustomizationController {
         if !matches!(ending, Ending::Waiting { .. }) {
             memory.waiting_since = None;
         }
+        self.note_waited(object, artifact, &ending);
         memory.gave_up = matches!(ending, Ending::Failed { .. });
         told.took = waited;
         let digest = memory.digest.clone();

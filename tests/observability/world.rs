@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use fairlead_testbench::{ChartServer, GitServer, Operator, Repository, TestBench, fixture_chart, shared, wait_for};
+use fairlead_testbench::{
+    ChartServer, GitServer, Operator, OperatorBuilder, Repository, TestBench, fixture_chart, shared, wait_for,
+};
 use serde_json::{Value, json};
 
 /// Long enough for a busy machine of two cores.
@@ -14,8 +16,8 @@ pub struct World {
     pub operator: Operator,
     pub namespace: String,
     pub releases: Repository,
+    pub charts: ChartServer,
     _git: GitServer,
-    charts: ChartServer,
 }
 
 impl World {
@@ -25,19 +27,20 @@ impl World {
     }
 
     pub async fn with_args(prefix: &str, values: &Value, args: &[&str]) -> Self {
+        Self::with(prefix, values, |operator| operator.args(args.iter().copied())).await
+    }
+
+    pub async fn with(prefix: &str, values: &Value, prepared: impl FnOnce(OperatorBuilder) -> OperatorBuilder) -> Self {
         let bench = shared().await;
         bench.install_crds().await;
         let namespace = bench.namespace(prefix).await;
         let (git, charts) = (GitServer::start(), ChartServer::start());
         charts.publish(&fixture_chart("nodejs"), "1.0.0");
         let releases = git.repository("releases");
-        let operator = Operator::builder(Path::new(env!("CARGO_BIN_EXE_fairlead")), bench)
-            .watch_namespace(&namespace)
-            .args(args.iter().copied())
-            .start()
-            .await;
+        let operator = Operator::builder(Path::new(env!("CARGO_BIN_EXE_fairlead")), bench).watch_namespace(&namespace);
+        let operator = prepared(operator).start().await;
         let url = git.url(&releases);
-        let world = Self { bench, operator, namespace, releases, _git: git, charts };
+        let world = Self { bench, operator, namespace, releases, charts, _git: git };
         world.commit(values);
         let source = "source.toolkit.fluxcd.io/v1";
         world.apply(source, "HelmRepository", "charts", &json!({"url": world.charts.url(), "interval": "1s"}));
@@ -68,17 +71,38 @@ impl World {
         self.apply(notification, "Provider", name, &json!({"type": "generic", "address": "http://127.0.0.1:1/"}));
     }
 
-    /// Commits the release with these values; gives the revision.
-    pub fn commit(&self, values: &Value) -> String {
-        let release = json!({
+    /// A release with these values, which may take that long.
+    pub fn release(&self, name: &str, timeout: &str, values: &Value) -> Value {
+        json!({
             "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
-            "metadata": {"name": "ui", "namespace": self.namespace},
-            "spec": {"interval": "1s", "timeout": "2s", "values": values, "chart": {"spec": {
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {"interval": "1s", "timeout": timeout, "values": values, "chart": {"spec": {
                 "chart": "nodejs", "version": "*", "interval": "1s",
                 "sourceRef": {"kind": "HelmRepository", "name": "charts"},
             }}},
-        });
-        format!("main@sha1:{}", self.releases.commit("Update", &[("production/ui.yaml", Some(&release.to_string()))]))
+        })
+    }
+
+    /// Commits these releases; gives the revision.
+    pub fn commit_all(&self, releases: &[Value]) -> String {
+        let file = |release: &Value| {
+            let name = release["metadata"]["name"].as_str().expect("a name");
+            (format!("production/{name}.yaml"), release.to_string())
+        };
+        let files: Vec<_> = releases.iter().map(file).collect();
+        let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), Some(text.as_str()))).collect();
+        format!("main@sha1:{}", self.releases.commit("Update", &files))
+    }
+
+    /// Commits the release with these values; gives the revision.
+    pub fn commit(&self, values: &Value) -> String {
+        self.commit_all(&[self.release("ui", "2s", values)])
+    }
+
+    /// An object of the world, as it is now.
+    pub fn get(&self, kind: &str, name: &str) -> Value {
+        let text = self.bench.kubectl(&["get", kind, name, "--namespace", &self.namespace, "--output=json"]);
+        serde_json::from_str(&text).expect("JSON")
     }
 
     /// Waits until the release's Ready condition has this status.

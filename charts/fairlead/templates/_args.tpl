@@ -18,6 +18,9 @@
 {{- with .Values.eventsAddr }}
 - --events-addr={{ . }}
 {{- end }}
+{{- with .Values.otlpEndpoint }}
+- --otlp-endpoint={{ . }}
+{{- end }}
 {{- if .Values.metricsPerObject }}
 - --metrics-per-object
 {{- end }}
