@@ -1,5 +1,5 @@
-//! Which changes of an object are worth a pass: those that a person or a client asked for, not
-//! the operator's own status writes.
+//! Which changes are worth a pass: of an object those that a person or a client asked for, not the
+//! operator's own status writes; and those of a Secret that an object names.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream, Stream};
-use kube::Resource;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt as _};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Change, Watched, namespaced_name};
+use super::references::{ReferenceKind, References};
+use super::{Cache, Change, Watched, namespaced_name};
 use crate::api::annotation;
 
 /// Annotations that ask for a pass when they change.
@@ -35,6 +37,25 @@ pub fn stream_of<T: Send + 'static>(receiver: UnboundedReceiver<T>) -> BoxStream
         Some((item, receiver))
     })
     .boxed()
+}
+
+/// The objects of which a Secret of their own namespace changed; `names` tells whether an object
+/// names a Secret.
+pub fn by_secrets<K: Watched>(
+    references: &References,
+    cache: &Cache<K>,
+    names: impl Fn(&K, &str) -> bool + Send + 'static,
+) -> BoxStream<'static, ObjectRef<K>> {
+    let cache = cache.clone();
+    stream_of(references.changes())
+        .filter(|change| std::future::ready(change.kind == ReferenceKind::Secret))
+        .flat_map(move |change| {
+            let affected = cache.all().into_iter().filter(|object| {
+                object.namespace().as_ref() == Some(&change.namespace) && names(object.as_ref(), &change.name)
+            });
+            stream::iter(affected.map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<_>>())
+        })
+        .boxed()
 }
 
 /// The objects, among those that are this operator's, whose fingerprint changed; calls `gone` for

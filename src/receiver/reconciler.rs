@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
@@ -22,8 +21,7 @@ use crate::api::condition::{self, reason};
 use crate::api::notification::v1::{Receiver, ReceiverStatus};
 use crate::controller::conditions::{self, Truth};
 use crate::controller::dependencies::TERMINAL;
-use crate::controller::references::ReferenceKind;
-use crate::controller::wake::stream_of;
+use crate::controller::wake::by_secrets;
 use crate::controller::{Context, Reconciler, Requeue, jittered, namespaced_name};
 
 /// How often a receiver that names no interval is looked at.
@@ -54,17 +52,9 @@ impl ReceiverController {
 
     /// Receivers whose Secret changed.
     pub fn triggers(&self) -> BoxStream<'static, ObjectRef<Receiver>> {
-        let receivers = self.context.caches.receivers.clone();
-        stream_of(self.context.references.changes())
-            .flat_map(move |change| {
-                let affected = receivers.all().into_iter().filter(|receiver| {
-                    change.kind == ReferenceKind::Secret
-                        && receiver.namespace().as_ref() == Some(&change.namespace)
-                        && receiver.spec.secret_ref.as_ref().is_some_and(|secret| secret.name == change.name)
-                });
-                stream::iter(affected.map(|receiver| ObjectRef::from_obj(receiver.as_ref())).collect::<Vec<_>>())
-            })
-            .boxed()
+        by_secrets(&self.context.references, &self.context.caches.receivers, |receiver, name| {
+            receiver.spec.secret_ref.as_ref().is_some_and(|secret| secret.name == name)
+        })
     }
 
     /// Opens the receiver's route; gives its path.

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use self::index::{Index, MAX_SIZE, path_of};
 use super::download::{DownloadError, SecretData, Tls};
 use super::ignore::{IGNORE_FILE, IgnoreRules};
-use super::lifecycle::{self, Stage, object_ref};
+use super::lifecycle::{self, Stage};
 use super::outcome::{Failure, Stored};
 use super::s3::{Place, S3, S3Error};
 use super::store::ArtifactStore;
@@ -27,8 +27,7 @@ use crate::api::condition::{self, reason};
 use crate::api::meta::LocalObjectReference;
 use crate::api::source::v1::{Bucket, BucketProvider, BucketSpec, BucketStatus};
 use crate::api::unsupported;
-use crate::controller::references::ReferenceKind;
-use crate::controller::wake::stream_of;
+use crate::controller::wake::by_secrets;
 use crate::controller::{Context, Reconciler, Requeue, conditions};
 use crate::proxy::{Kinds, Proxy};
 
@@ -53,19 +52,10 @@ impl BucketController {
 
     /// Buckets one of whose Secrets changed.
     pub fn triggers(&self) -> BoxStream<'static, ObjectRef<Bucket>> {
-        let cache = self.context.caches.buckets.clone();
-        stream_of(self.context.references.changes())
-            .flat_map(move |change| {
-                let affected = cache.all().into_iter().filter(|object| {
-                    let spec = &object.spec;
-                    let refers = [&spec.secret_ref, &spec.cert_secret_ref, &spec.proxy_secret_ref];
-                    change.kind == ReferenceKind::Secret
-                        && object.namespace().as_ref() == Some(&change.namespace)
-                        && refers.into_iter().flatten().any(|secret| secret.name == change.name)
-                });
-                stream::iter(affected.map(|object| object_ref(object.as_ref())).collect::<Vec<_>>())
-            })
-            .boxed()
+        by_secrets(&self.context.references, &self.context.caches.buckets, |Bucket { spec, .. }, name| {
+            let named = [&spec.secret_ref, &spec.cert_secret_ref, &spec.proxy_secret_ref];
+            named.into_iter().flatten().any(|secret| secret.name == name)
+        })
     }
 
     async fn work(&self, object: &Bucket, status: &mut BucketStatus) -> Result<Stored, Failure> {
@@ -142,8 +132,7 @@ impl Reconciler for BucketController {
     type Object = Bucket;
 
     async fn reconcile(&self, object: Arc<Bucket>) -> Result<Requeue, kube::Error> {
-        let suspended = object.spec.suspend;
-        let object = match lifecycle::begin(&self.context, &self.store, object, suspended, || {}).await? {
+        let object = match lifecycle::begin(&self.context, &self.store, object, |_| {}).await? {
             Stage::Done(requeue) => return Ok(requeue),
             Stage::Work(object) => object,
         };

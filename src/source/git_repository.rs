@@ -15,7 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::git_access::{Access, Accesses};
 use super::git_verify;
 use super::ignore::IgnoreRules;
-use super::lifecycle::{self, Stage, object_ref};
+use super::lifecycle::{self, Stage};
 use super::outcome::{Failure, Stored};
 use super::proofs::Proofs;
 use super::store::ArtifactStore;
@@ -24,8 +24,7 @@ use crate::api::annotation::REQUESTED_AT;
 use crate::api::condition::{self, reason};
 use crate::api::source::v1::{GitRepository, GitRepositorySpec, GitRepositoryStatus};
 use crate::api::unsupported;
-use crate::controller::references::ReferenceKind;
-use crate::controller::wake::stream_of;
+use crate::controller::wake::by_secrets;
 use crate::controller::{Context, Reconciler, Requeue, namespaced_name};
 use crate::git::argv::Scope;
 use crate::git::output::Refs;
@@ -89,17 +88,10 @@ impl GitRepositoryController {
                 Some(ObjectRef::new(name).within(namespace))
             }))
         });
-        let cache = self.context.caches.git_repositories.clone();
-        let secrets = stream_of(self.context.references.changes()).flat_map(move |change| {
-            let affected = cache.all().into_iter().filter(|object| {
-                change.kind == ReferenceKind::Secret
-                    && object.namespace().as_ref() == Some(&change.namespace)
-                    && secrets_of(&object.spec).any(|name| name == change.name)
-            });
-            stream::iter(affected.map(|object| object_ref(object.as_ref())).collect::<Vec<_>>())
-        });
-        let includes = include::triggers(&self.context.caches.git_repositories);
-        stream::select_all([moved.boxed(), secrets.boxed(), includes]).boxed()
+        let cache = &self.context.caches.git_repositories;
+        let named = |object: &GitRepository, name: &str| secrets_of(&object.spec).any(|secret| secret == name);
+        let secrets = by_secrets(&self.context.references, cache, named);
+        stream::select_all([moved.boxed(), secrets, include::triggers(cache)]).boxed()
     }
 
     async fn work(&self, object: &GitRepository, status: &mut GitRepositoryStatus) -> Result<Stored, Failure> {
@@ -217,10 +209,7 @@ impl Reconciler for GitRepositoryController {
     type Object = GitRepository;
 
     async fn reconcile(&self, object: Arc<GitRepository>) -> Result<Requeue, kube::Error> {
-        let gone = Arc::clone(&object);
-        let suspended = object.spec.suspend;
-        let stage = lifecycle::begin(&self.context, &self.store, object, suspended, || self.forget(&gone)).await?;
-        let object = match stage {
+        let object = match lifecycle::begin(&self.context, &self.store, object, |gone| self.forget(gone)).await? {
             Stage::Done(requeue) => return Ok(requeue),
             Stage::Work(object) => object,
         };

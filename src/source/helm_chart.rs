@@ -31,8 +31,7 @@ use crate::api::source::v1::{
     ChartSourceKind, HelmChart, HelmChartStatus, HelmRepository, HelmRepositoryType, ReconcileStrategy,
 };
 use crate::api::unsupported;
-use crate::controller::references::ReferenceKind;
-use crate::controller::wake::stream_of;
+use crate::controller::wake::{by_secrets, stream_of};
 use crate::controller::{Context, Reconciler, Requeue, conditions};
 use crate::git::reference::commit_of_revision;
 
@@ -114,25 +113,17 @@ impl HelmChartController {
     /// Charts of registries whose keys, login or certificates changed: their source has nothing of its
     /// own to do about that.
     fn secrets(&self) -> BoxStream<'static, ObjectRef<HelmChart>> {
-        let (charts, repositories) =
-            (self.context.caches.helm_charts.clone(), self.context.caches.helm_repositories.clone());
-        stream_of(self.context.references.changes())
-            .filter(|change| std::future::ready(change.kind == ReferenceKind::Secret))
-            .flat_map(move |change| {
-                let affected = charts.all().into_iter().filter(|chart| {
-                    let source = &chart.spec.source_ref;
-                    chart.namespace().as_ref() == Some(&change.namespace)
-                        && source.kind == ChartSourceKind::HelmRepository
-                        && (keys_of(chart).any(|secret| secret == change.name)
-                            || repositories.get(&change.namespace, &source.name).is_some_and(|repository| {
-                                let refers = [&repository.spec.secret_ref, &repository.spec.cert_secret_ref];
-                                repository.spec.r#type == Some(HelmRepositoryType::Oci)
-                                    && refers.into_iter().flatten().any(|secret| secret.name == change.name)
-                            }))
-                });
-                stream::iter(affected.map(|chart| object_ref(chart.as_ref())).collect::<Vec<_>>())
-            })
-            .boxed()
+        let repositories = self.context.caches.helm_repositories.clone();
+        by_secrets(&self.context.references, &self.context.caches.helm_charts, move |chart, name| {
+            let source = &chart.spec.source_ref;
+            let registry = || {
+                let repository = repositories.get(&chart.namespace().unwrap_or_default(), &source.name);
+                repository.filter(|repository| repository.spec.r#type == Some(HelmRepositoryType::Oci))
+            };
+            source.kind == ChartSourceKind::HelmRepository
+                && (keys_of(chart).any(|secret| secret == name)
+                    || registry().is_some_and(|repository| helm_repository::names(&repository, name)))
+        })
     }
 
     async fn work(&self, object: &HelmChart, status: &mut HelmChartStatus) -> Result<Stored, Failure> {
@@ -340,9 +331,8 @@ impl Reconciler for HelmChartController {
     type Object = HelmChart;
 
     async fn reconcile(&self, object: Arc<HelmChart>) -> Result<Requeue, kube::Error> {
-        let (gone, suspended) = (Arc::clone(&object), object.spec.suspend);
-        let forget = || self.proofs.forget(gone.as_ref());
-        let object = match lifecycle::begin(&self.context, &self.store, object, suspended, forget).await? {
+        let forget = |gone: &HelmChart| self.proofs.forget(gone);
+        let object = match lifecycle::begin(&self.context, &self.store, object, forget).await? {
             Stage::Done(requeue) => return Ok(requeue),
             Stage::Work(object) => object,
         };

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
@@ -16,14 +15,13 @@ use url::Url;
 use super::download::{Access, Download, DownloadError, Downloader, Validators};
 use super::helm_chart::registry;
 use super::index;
-use super::lifecycle::{self, Stage, object_ref};
+use super::lifecycle::{self, Stage};
 use super::outcome::{Failure, Stored, is_known, record};
 use super::store::ArtifactStore;
 use crate::api::condition::{self, reason};
 use crate::api::source::v1::{HelmRepository, HelmRepositorySpec, HelmRepositoryStatus, HelmRepositoryType};
 use crate::api::unsupported;
-use crate::controller::references::ReferenceKind;
-use crate::controller::wake::stream_of;
+use crate::controller::wake::by_secrets;
 use crate::controller::{Context, Reconciler, Requeue, namespaced_name};
 
 /// Limit for one download of a repository that names none.
@@ -41,6 +39,12 @@ pub struct HelmRepositoryController {
     store: Arc<ArtifactStore>,
     /// What the servers said of the indexes that are stored, by revision.
     validators: Mutex<HashMap<(String, String), (String, Validators)>>,
+}
+
+/// Whether a repository names this Secret.
+pub(super) fn names(repository: &HelmRepository, secret: &str) -> bool {
+    let named = [&repository.spec.secret_ref, &repository.spec.cert_secret_ref];
+    named.into_iter().flatten().any(|reference| reference.name == secret)
 }
 
 /// How charts and the index of a repository are downloaded: with its credentials.
@@ -84,18 +88,7 @@ impl HelmRepositoryController {
 
     /// Repositories whose Secret changed.
     pub fn triggers(&self) -> BoxStream<'static, ObjectRef<HelmRepository>> {
-        let cache = self.context.caches.helm_repositories.clone();
-        stream_of(self.context.references.changes())
-            .flat_map(move |change| {
-                let affected = cache.all().into_iter().filter(|object| {
-                    let refers = [&object.spec.secret_ref, &object.spec.cert_secret_ref];
-                    change.kind == ReferenceKind::Secret
-                        && object.namespace().as_ref() == Some(&change.namespace)
-                        && refers.into_iter().flatten().any(|secret| secret.name == change.name)
-                });
-                stream::iter(affected.map(|object| object_ref(object.as_ref())).collect::<Vec<_>>())
-            })
-            .boxed()
+        by_secrets(&self.context.references, &self.context.caches.helm_repositories, names)
     }
 
     async fn work(&self, object: &HelmRepository, status: &mut HelmRepositoryStatus) -> Result<Stored, Failure> {
@@ -180,10 +173,7 @@ impl Reconciler for HelmRepositoryController {
         if object.spec.r#type == Some(HelmRepositoryType::Oci) {
             return self.settle(object).await;
         }
-        let gone = Arc::clone(&object);
-        let suspended = object.spec.suspend;
-        let stage = lifecycle::begin(&self.context, &self.store, object, suspended, || self.forget(&gone)).await?;
-        let object = match stage {
+        let object = match lifecycle::begin(&self.context, &self.store, object, |gone| self.forget(gone)).await? {
             Stage::Done(requeue) => return Ok(requeue),
             Stage::Work(object) => object,
         };

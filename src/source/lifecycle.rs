@@ -8,10 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::NamespaceResourceScope;
+use kube::ResourceExt as _;
 use kube::core::object::HasStatus;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 
 use super::outcome::{Failure, SourceStatus, Stored, has_failed, is_known, record};
@@ -20,14 +19,15 @@ use crate::api::annotation::REQUESTED_AT;
 use crate::api::condition::{self, reason};
 use crate::api::meta::Artifact;
 use crate::controller::conditions;
+use crate::controller::resources::Described;
 use crate::controller::{Context, Requeue, Watched, jittered, namespaced_name};
 
 /// A source that this process produces artifacts for.
-pub trait Source: Watched + Resource<Scope = NamespaceResourceScope> + HasStatus<Status: SourceStatus> {}
+pub trait Source: Described + HasStatus<Status: SourceStatus> {}
 
 impl<K> Source for K
 where
-    K: Watched + Resource<Scope = NamespaceResourceScope> + HasStatus,
+    K: Described + HasStatus,
     K::Status: SourceStatus,
 {
 }
@@ -46,13 +46,12 @@ pub fn owner_of<K: Watched>(object: &K) -> Owner {
     Owner { kind: K::kind(&()).into_owned(), namespace, name }
 }
 
-/// Handles deletion, finalizer and suspension. `released` runs when the object goes away.
+/// Handles deletion, finalizer and suspension. `gone` runs when the object goes away.
 pub async fn begin<K: Source>(
     context: &Context,
     store: &Arc<ArtifactStore>,
     object: Arc<K>,
-    suspended: bool,
-    released: impl FnOnce(),
+    gone: impl FnOnce(&K),
 ) -> Result<Stage<K>, kube::Error> {
     if object.meta().deletion_timestamp.is_some() {
         let owner = owner_of(object.as_ref());
@@ -60,12 +59,12 @@ pub async fn begin<K: Source>(
             tracing::warn!(kind = owner.kind, namespace = owner.namespace, name = owner.name, %error, "cannot remove artifacts");
             return Ok(Stage::Done(Requeue::Backoff { max: Duration::from_secs(30) }));
         }
-        released();
+        gone(&object);
         context.remove_finalizer(object.as_ref()).await?;
         return Ok(Stage::Done(Requeue::OnChange));
     }
     let object = context.add_finalizer(object.as_ref()).await?;
-    if suspended {
+    if object.is_suspended() {
         return Ok(Stage::Done(Requeue::OnChange));
     }
     Ok(Stage::Work(object))

@@ -6,15 +6,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 
 use super::archive::{self, ArchiveError};
 use super::ignore::IgnoreRules;
-use super::lifecycle::{self, Stage, object_ref};
+use super::lifecycle::{self, Stage};
 use super::oci::access::{Fields, RegistryAccess};
 use super::oci::manifest::{Descriptor, HELM_CHART, Manifest};
 use super::oci::tags::{TagError, Wanted};
@@ -28,8 +27,7 @@ use crate::api::meta::{Artifact, LocalObjectReference};
 use crate::api::source::v1::{OCIRepository, OCIRepositorySpec, OCIRepositoryStatus, OciLayerOperation};
 use crate::api::unsupported;
 use crate::controller::conditions::{self, Truth};
-use crate::controller::references::ReferenceKind;
-use crate::controller::wake::stream_of;
+use crate::controller::wake::by_secrets;
 use crate::controller::{Context, Reconciler, Requeue, namespaced_name};
 
 /// Limit for one pass of an object that names none.
@@ -64,21 +62,12 @@ impl OciRepositoryController {
 
     /// Objects of which a Secret changed.
     pub fn triggers(&self) -> BoxStream<'static, ObjectRef<OCIRepository>> {
-        let cache = self.context.caches.oci_repositories.clone();
         let pull_secrets = Arc::clone(&self.pull_secrets);
-        stream_of(self.context.references.changes())
-            .flat_map(move |change| {
-                let pulled = pull_secrets.lock().unwrap_or_else(PoisonError::into_inner);
-                let affected = cache.all().into_iter().filter(|object| {
-                    let by_account = || pulled.get(&namespaced_name(object.as_ref()));
-                    change.kind == ReferenceKind::Secret
-                        && object.namespace().as_ref() == Some(&change.namespace)
-                        && (secrets_of(&object.spec).any(|secret| secret == change.name)
-                            || by_account().is_some_and(|secrets| secrets.contains(&change.name)))
-                });
-                stream::iter(affected.map(|object| object_ref(object.as_ref())).collect::<Vec<_>>())
-            })
-            .boxed()
+        by_secrets(&self.context.references, &self.context.caches.oci_repositories, move |object, name| {
+            let pulled = pull_secrets.lock().unwrap_or_else(PoisonError::into_inner);
+            secrets_of(&object.spec).any(|secret| secret == name)
+                || pulled.get(&namespaced_name(object)).is_some_and(|secrets| secrets.contains(name))
+        })
     }
 
     async fn work(&self, object: &OCIRepository, status: &mut OCIRepositoryStatus) -> Result<Stored, Failure> {
@@ -217,13 +206,11 @@ impl Reconciler for OciRepositoryController {
     type Object = OCIRepository;
 
     async fn reconcile(&self, object: Arc<OCIRepository>) -> Result<Requeue, kube::Error> {
-        let gone = Arc::clone(&object);
-        let suspended = object.spec.suspend;
-        let forget = || {
-            self.remember(&gone, &BTreeSet::new());
-            self.proofs.forget(gone.as_ref());
+        let forget = |gone: &OCIRepository| {
+            self.remember(gone, &BTreeSet::new());
+            self.proofs.forget(gone);
         };
-        let object = match lifecycle::begin(&self.context, &self.store, object, suspended, forget).await? {
+        let object = match lifecycle::begin(&self.context, &self.store, object, forget).await? {
             Stage::Done(requeue) => return Ok(requeue),
             Stage::Work(object) => object,
         };
