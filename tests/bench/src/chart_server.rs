@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::daemon::Scratch;
-use crate::http_server::{Auth, Behaviour, Control, HttpServer};
+use crate::http_server::{Auth, Behaviour, Control, HttpServer, Tls};
 use crate::pki::{Authority, Identity};
 use crate::tools::workspace;
 
@@ -21,8 +21,7 @@ use crate::tools::workspace;
 #[derive(Debug, Default)]
 pub struct ChartServerBuilder {
     auth: Auth,
-    tls: bool,
-    asks_clients: bool,
+    tls: Tls,
 }
 
 /// A Helm repository on loopback that serves packaged charts and their index.
@@ -46,15 +45,15 @@ impl ChartServerBuilder {
     /// Serves HTTPS with a certificate that only [`ChartServer::authority`] vouches for.
     #[must_use]
     pub fn tls(mut self) -> Self {
-        self.tls = true;
+        self.tls = Tls::Server;
         self
     }
 
     /// As [`ChartServerBuilder::tls`], and asks clients for a certificate such as [`ChartServer::client`] gives.
     #[must_use]
     pub fn mutual_tls(mut self) -> Self {
-        self.asks_clients = true;
-        self.tls()
+        self.tls = Tls::Mutual;
+        self
     }
 
     /// Starts it, without any chart.
@@ -64,15 +63,9 @@ impl ChartServerBuilder {
     pub fn start(self) -> ChartServer {
         let scratch = Scratch::new("charts");
         let control = Arc::new(Control::default());
-        let authority = self.tls.then(Authority::new);
         let folder = Arc::new(scratch.path().to_owned());
         let router = Router::new().fallback(answer).with_state(folder);
-        let http = match &authority {
-            Some(authority) if self.asks_clients => {
-                HttpServer::start_mutual(router, self.auth, authority, Arc::clone(&control))
-            }
-            authority => HttpServer::start(router, self.auth, authority.as_ref(), Arc::clone(&control)),
-        };
+        let (http, authority) = HttpServer::start_as(router, self.auth, self.tls, &control);
         let server = ChartServer { control, authority, http, entries: Mutex::default(), scratch };
         server.write_index(&[]);
         server

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::daemon::Scratch;
-use crate::http_server::{Auth, Behaviour, Control, HttpServer};
+use crate::http_server::{Auth, Behaviour, Control, HttpServer, Tls};
 use crate::pki::{Authority, Identity};
 
 mod http;
@@ -17,8 +17,7 @@ pub use ssh::{KeyKind, SshKey};
 #[derive(Debug, Default)]
 pub struct GitServerBuilder {
     auth: Auth,
-    tls: bool,
-    client_certificates: bool,
+    tls: Tls,
     authorized: Vec<String>,
     host_key: Option<KeyKind>,
 }
@@ -51,15 +50,15 @@ impl GitServerBuilder {
     /// Serves HTTPS with a certificate that only [`GitServer::authority`] vouches for.
     #[must_use]
     pub fn tls(mut self) -> Self {
-        self.tls = true;
+        self.tls = Tls::Server;
         self
     }
 
     /// As [`GitServerBuilder::tls`], to clients with a certificate of that authority only.
     #[must_use]
     pub fn client_certificates(mut self) -> Self {
-        self.client_certificates = true;
-        self.tls()
+        self.tls = Tls::Mutual;
+        self
     }
 
     /// Serves SSH, to the holder of this key (and of those added before).
@@ -85,12 +84,7 @@ impl GitServerBuilder {
         let root = scratch.path().join("repositories");
         std::fs::create_dir_all(&root).expect("make a folder");
         let control = Arc::new(Control::default());
-        let authority = self.tls.then(Authority::new);
-        let (router, clients, noted) = (http::router(&root), self.client_certificates, Arc::clone(&control));
-        let http = match &authority {
-            Some(authority) if clients => HttpServer::start_mutual(router, self.auth, authority, noted),
-            authority => HttpServer::start(router, self.auth, authority.as_ref(), noted),
-        };
+        let (http, authority) = HttpServer::start_as(http::router(&root), self.auth, self.tls, &control);
         let host_key = self.host_key.unwrap_or(KeyKind::Ed25519);
         let ssh = (!self.authorized.is_empty())
             .then(|| ssh::SshServer::start(&root, &self.authorized, host_key, Arc::clone(&control)));

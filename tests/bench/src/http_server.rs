@@ -58,6 +58,18 @@ impl Auth {
     }
 }
 
+/// Who shows a certificate of an authority that is made for the server.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Tls {
+    /// Nobody: plain HTTP.
+    #[default]
+    None,
+    /// The server.
+    Server,
+    /// The server, and its clients too.
+    Mutual,
+}
+
 /// How a server treats its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
@@ -165,6 +177,20 @@ impl HttpServer {
     /// When the port cannot be bound.
     pub fn start_mutual(router: Router, auth: Auth, authority: &Authority, control: Arc<Control>) -> Self {
         Self::listen(router, auth, Some(tls_config(authority, true)), control)
+    }
+
+    /// As [`Self::start`] or [`Self::start_mutual`]; gives the authority too.
+    ///
+    /// # Panics
+    /// When the port cannot be bound.
+    pub fn start_as(router: Router, auth: Auth, tls: Tls, control: &Arc<Control>) -> (Self, Option<Authority>) {
+        let (authority, mutual) = match tls {
+            Tls::None => (None, false),
+            Tls::Server => (Some(Authority::new()), false),
+            Tls::Mutual => (Some(Authority::new()), true),
+        };
+        let config = authority.as_ref().map(|authority| tls_config(authority, mutual));
+        (Self::listen(router, auth, config, Arc::clone(control)), authority)
     }
 
     fn listen(router: Router, auth: Auth, tls: Option<ServerConfig>, control: Arc<Control>) -> Self {

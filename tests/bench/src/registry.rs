@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::bench::Helm;
 use crate::chart_server::{hex, package};
 use crate::daemon::{Daemon, Scratch};
-use crate::http_server::{Auth, Control, HttpServer};
+use crate::http_server::{Auth, Control, HttpServer, Tls};
 use crate::pki::Authority;
 use crate::ports::free_port;
 use crate::tools::{run, tool};
@@ -35,8 +35,7 @@ const PASSED_ON: [&str; 3] = ["docker-content-digest", "content-type", "link"];
 #[derive(Debug, Default)]
 pub struct OciRegistryBuilder {
     auth: Auth,
-    tls: bool,
-    mutual: bool,
+    tls: Tls,
 }
 
 /// A registry on loopback.
@@ -64,15 +63,15 @@ impl OciRegistryBuilder {
     /// Serves readers over HTTPS with a certificate that only [`OciRegistry::authority`] vouches for.
     #[must_use]
     pub fn tls(mut self) -> Self {
-        self.tls = true;
+        self.tls = Tls::Server;
         self
     }
 
     /// Serves over HTTPS only readers that show a certificate of [`OciRegistry::authority`].
     #[must_use]
     pub fn mutual_tls(mut self) -> Self {
-        self.mutual = true;
-        self.tls()
+        self.tls = Tls::Mutual;
+        self
     }
 
     /// Starts it, empty, and waits until it answers.
@@ -86,15 +85,9 @@ impl OciRegistryBuilder {
         let args = ["registry", "serve", "--address", &address];
         let daemon = Daemon::start("crane", &tool("crane"), args, &[], &scratch.path().join("crane.log"));
         let control = Arc::new(Control::default());
-        let authority = self.tls.then(Authority::new);
         let router =
             Router::new().fallback(pass_on).with_state(Arc::new(Inner { address: address.clone(), client: client() }));
-        let front = if self.mutual {
-            let authority = authority.as_ref().expect("mutual TLS is TLS");
-            HttpServer::start_mutual(router, self.auth, authority, Arc::clone(&control))
-        } else {
-            HttpServer::start(router, self.auth, authority.as_ref(), Arc::clone(&control))
-        };
+        let (front, authority) = HttpServer::start_as(router, self.auth, self.tls, &control);
         let registry = OciRegistry { address, front, control, authority, scratch, _daemon: daemon };
         let ping = format!("http://{}/v2/", registry.address);
         wait_for("the registry to answer", Duration::from_secs(30), || async {
