@@ -8,7 +8,7 @@ use fairlead_testbench::{Helm, wait_for};
 
 use crate::scene::{Scene, said_at};
 use crate::start_checks::put;
-use crate::world::is;
+use crate::world::PATIENCE;
 
 /// How many changes are made.
 const ROUNDS: i64 = 4;
@@ -63,21 +63,22 @@ async fn leaves_to_another(helm: Helm, prefix: &str) {
     .await;
     let mut by_hand = world.bench.command(helm.name());
     by_hand.args(["upgrade", "ui", "slow", "--repo", world.charts.url(), "--namespace", &world.namespace]);
-    by_hand.args(["--set", "message=by-hand,hookTakes=4s"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut by_hand = by_hand.spawn().expect("start helm");
+    by_hand.args(["--set", "message=by-hand,hookTakes=10s"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let by_hand = std::sync::Mutex::new(by_hand.spawn().expect("start helm"));
     scene.revision_is(2, "pending-upgrade").await;
     std::fs::write(folder.join("go"), "").expect("let the operator go on");
-    world
-        .until("ui", "waits for the other one", |object| {
-            !is(object, "Ready", "True") && object["status"].to_string().contains("another helm action holds release")
-        })
-        .await;
-    assert!(by_hand.wait().expect("ends").success(), "it was let finish");
+    let ended = wait_for("the helm that was run by hand to end", PATIENCE, || async {
+        let ended = by_hand.lock().expect("one waits").try_wait().expect("a child");
+        ended.ok_or_else(|| "it runs".to_owned())
+    });
+    assert!(ended.await.success(), "it was let finish");
     world.ready("ui", 3).await;
     let history = [(1, "superseded"), (2, "superseded"), (3, "deployed")].map(|(n, status)| (n, status.to_owned()));
     assert_eq!(world.history("ui"), history);
     assert!(said_at(&operator, "another helm client works on the release").is_some());
-    assert!(!world.events("ui").iter().any(|(reason, _)| reason == "UpgradeFailed"), "{:?}", world.events("ui"));
+    let events = world.events("ui");
+    assert!(events.iter().any(|(_, said)| said.contains("another helm action holds release")), "{events:?}");
+    assert!(!events.iter().any(|(reason, _)| reason == "UpgradeFailed"), "{events:?}");
 }
 
 #[tokio::test]
