@@ -261,11 +261,16 @@ async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
     );
     running.meanwhile(warm(&context, readiness)).await?;
     tracing::info!("every watch is up");
+    // At no moment in between is an operator ready that neither leads nor says that it stands by.
+    if let Some(election) = &context.config.election {
+        leadership::unseen(election, readiness);
+    }
     readiness.has(START);
     context.metrics.leads(false);
     lead(&context, readiness, desks, running).await?;
     context.metrics.leads(true);
     readiness.lacks(START, "the receivers are not known yet");
+    leadership::settled(readiness);
     desks.open();
     start_controllers(&context, &store, releases.as_ref(), running).map_err(unusable)?;
     if let Some(receivers) = receivers {

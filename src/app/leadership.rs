@@ -64,6 +64,17 @@ pub enum Attained {
     NoLease,
 }
 
+/// Nothing is known of the lease yet.
+pub fn unseen(Election { namespace, lease, .. }: &Election, readiness: &Readiness) {
+    readiness.lacks(PART, &format!("the lease {namespace}/{lease} has not been seen yet"));
+}
+
+/// This operator may act.
+pub fn settled(readiness: &Readiness) {
+    readiness.has(PART);
+    readiness.note(PART, None);
+}
+
 /// Waits until this operator may act. Readiness and the desks say where things stand meanwhile.
 pub async fn attained(
     mut standing: watch::Receiver<Standing>,
@@ -72,14 +83,12 @@ pub async fn attained(
     desks: &Desks,
 ) -> Attained {
     let Election { namespace, lease, wanted, .. } = election;
-    readiness.lacks(PART, &format!("the lease {namespace}/{lease} has not been seen yet"));
     loop {
         match standing.borrow_and_update().clone() {
             Standing::Unknown => {}
             Standing::Leads => break,
             Standing::Unable { denied: true, why } if !wanted => {
                 tracing::warn!(namespace, lease, why, "no lease: nothing keeps a second operator from acting");
-                readiness.has(PART);
                 return Attained::NoLease;
             }
             Standing::Unable { why, .. } => unable(election, &why, readiness),
@@ -94,8 +103,6 @@ pub async fn attained(
         }
     }
     tracing::info!(namespace, lease, "leads: this operator works from now on");
-    readiness.has(PART);
-    readiness.note(PART, None);
     Attained::Lease
 }
 
@@ -110,8 +117,8 @@ fn follows(election: &Election, holder: &str, readiness: &Readiness) {
     let Election { namespace, lease, wanted, .. } = election;
     if *wanted {
         tracing::info!(namespace, lease, holder, "stands by: another operator leads");
-        readiness.has(PART);
         readiness.note(PART, Some(format!("stands by, {holder} leads")));
+        readiness.has(PART);
         return;
     }
     let why = format!(

@@ -22,7 +22,8 @@ async fn a_sudden_death_in_the_middle_of_helm_is_survived_by_the_other_operator(
     let mut first = scene.candidate().start().await;
     says(&first, LEADS, Duration::from_secs(5)).await;
     let second = scene.candidate().start().await;
-    assert!(second.get("/readyz").await.starts_with("ok: stands by"), "a standby is ready");
+    let ready = second.get("/readyz").await;
+    assert!(ready.starts_with("ok: stands by"), "a standby is ready: {ready}");
     world.apply(&scene.slow("one", "100ms"));
     let quiet = json!({"values": {"replicas": 0}, "postRenderers": [{"kustomize": {"images": [
         {"name": "registry.example.org/app", "newTag": "2.0.0"}]}}]});
