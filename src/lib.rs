@@ -38,6 +38,7 @@ pub mod release;
 pub mod release_controller;
 pub mod selector;
 pub mod source;
+pub mod steady_clock;
 pub mod sync;
 pub mod telemetry;
 pub mod traces;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::controller::pulse::{BEAT, Pulses};
-use crate::kube_ext::lease;
+use crate::steady_clock;
 
 /// A difference that is worth a line in the log.
 const JUMP: SignedDuration = SignedDuration::from_secs(5);
@@ -19,7 +19,7 @@ struct Moment {
 
 impl Moment {
     fn now() -> Self {
-        Self { wall: Timestamp::now(), steady: lease::now() }
+        Self { wall: Timestamp::now(), steady: steady_clock::now() }
     }
 }
 

@@ -18,8 +18,8 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::steady_clock::now;
 use fence::Fence;
-pub use fence::now;
 use term::{Facts, Loss, Seen, Step, Timing, expiry};
 
 /// How long one request may take: two of them fit between the first that fails and the deadline.

@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::kube_ext::lease;
 use crate::release::observed::{Observed, Target};
 use crate::release::steady::Anchor;
+use crate::steady_clock;
 
 /// Where the time of releases is counted from that have not come to rest.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub struct Clock(Mutex<HashMap<Target, Anchor>>);
 impl Clock {
     /// The present moment of the release that the facts are about.
     pub fn now(&self, facts: &Observed) -> Timestamp {
-        let (target, steady) = (&facts.desired.target, lease::now());
+        let (target, steady) = (&facts.desired.target, steady_clock::now());
         let mut anchors = self.locked();
         let anchor = Anchor::renewed(anchors.remove(target), facts, steady);
         let now = anchor.now(steady);

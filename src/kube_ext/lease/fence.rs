@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
 use super::term::Moment;
+use crate::steady_clock::now;
 
 /// How often the thread looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -16,12 +15,6 @@ const MARGIN: Duration = Duration::from_millis(500);
 
 /// No time is set.
 const NEVER: u64 = u64::MAX;
-
-/// The time since the machine was started, sleep included.
-pub fn now() -> Moment {
-    let time = clock_gettime(ClockId::Boottime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
-}
 
 /// Until when this process may act. A thread of its own looks at it: neither a stuck runtime nor a
 /// process that was stopped for a while can act longer. Children go with the process.
