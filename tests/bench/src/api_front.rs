@@ -40,12 +40,8 @@ impl ApiFront {
     /// # Panics
     /// When a port or a file cannot be had.
     pub fn of(bench: &TestBench) -> Self {
-        crate::runtime::install_crypto();
-        let pem = std::fs::read(bench.folder().join("ca.crt")).expect("read ca.crt");
-        let trusted = reqwest::Certificate::from_pem(&pem).expect("a certificate");
-        let client =
-            reqwest::Client::builder().tls_certs_only([trusted]).no_proxy().build().expect("make an HTTP client");
         let (control, version, authority) = (Arc::new(Control::default()), Version::default(), Authority::new());
+        let client = bench.http_client();
         let upstream = Upstream { client, url: bench.server().to_owned(), version: version.clone() };
         let router = Router::new().fallback(answer).with_state(upstream);
         let server = HttpServer::start(router, Auth::None, Some(&authority), control.clone());

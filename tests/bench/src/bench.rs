@@ -127,6 +127,11 @@ impl TestBench {
         file
     }
 
+    /// A client that trusts the API server, and sends nobody's credentials.
+    pub(crate) fn http_client(&self) -> reqwest::Client {
+        self.plane.http_client()
+    }
+
     /// The administrator's kubeconfig file for a server with another certificate.
     ///
     /// # Panics
