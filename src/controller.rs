@@ -8,7 +8,6 @@ pub mod conditions;
 pub mod context;
 pub mod dependencies;
 pub mod frame;
-mod origins;
 pub mod pace;
 pub mod pulse;
 pub mod references;

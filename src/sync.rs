@@ -23,6 +23,7 @@ pub mod manifest;
 pub mod material;
 pub mod memory;
 pub mod order;
+mod origins;
 pub mod pass;
 pub mod policy;
 pub mod post_build;

@@ -59,31 +59,18 @@ impl<K: Described> AnyCache for Cache<K> {
 impl Caches {
     /// In the order of the list of kinds.
     fn all(&self) -> [&dyn AnyCache; 11] {
-        let Self {
-            helm_releases,
-            kustomizations,
-            alerts,
-            providers,
-            receivers,
-            buckets,
-            external_artifacts,
-            git_repositories,
-            helm_charts,
-            helm_repositories,
-            oci_repositories,
-        } = self;
         [
-            helm_releases,
-            kustomizations,
-            alerts,
-            providers,
-            receivers,
-            buckets,
-            external_artifacts,
-            git_repositories,
-            helm_charts,
-            helm_repositories,
-            oci_repositories,
+            &self.helm_releases,
+            &self.kustomizations,
+            &self.alerts,
+            &self.providers,
+            &self.receivers,
+            &self.buckets,
+            &self.external_artifacts,
+            &self.git_repositories,
+            &self.helm_charts,
+            &self.helm_repositories,
+            &self.oci_repositories,
         ]
     }
 

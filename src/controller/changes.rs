@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use crate::traces::stages::Name;
 use crate::traces::stages::{HelmAction, Release};
 use crate::traces::{Failure, Span};
 use courses::Courses;
@@ -24,9 +25,6 @@ const LONGEST_WAY: SignedDuration = SignedDuration::from_hours(1);
 
 /// Kind, namespace and name.
 pub type Source = (String, String, String);
-
-/// Namespace and name.
-pub type Name = (String, String);
 
 /// A `HelmRelease` that a Kustomization changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ use crate::api::FINALIZER;
 use crate::args::Config;
 use crate::kube_ext::recorder::Reporter;
 use crate::metrics::Metrics;
-use crate::traces::Queue;
+use crate::traces::{Queue, Span};
 
 type RecentKey = (&'static str, String, String);
 type Recent = Mutex<HashMap<RecentKey, Arc<dyn Any + Send + Sync>>>;
@@ -126,6 +126,13 @@ impl Context {
         }
     }
 
+    /// Hands spans over to be sent, where anybody wants them.
+    pub fn trace(&self, spans: Vec<Span>) {
+        if let Some(queue) = &self.traces {
+            queue.push(spans);
+        }
+    }
+
     /// Replaces the whole status and returns the stored object; no request when it is equal.
     pub async fn put_status<K>(&self, object: &K, status: K::Status) -> Result<Arc<K>, kube::Error>
     where
@@ -194,9 +201,9 @@ impl Context {
 
     /// The object as last written by this process when the watch has not caught up with that yet.
     pub fn freshest<K: Watched>(&self, watched: Arc<K>) -> Arc<K> {
-        self.caught_up(watched.as_ref());
         let written = self.recent().get(&recent_key(watched.as_ref())).cloned();
-        written.and_then(|object| object.downcast::<K>().ok()).unwrap_or(watched)
+        let written = written.and_then(|object| object.downcast::<K>().ok());
+        written.filter(|written| is_newer(written.as_ref(), watched.as_ref())).unwrap_or(watched)
     }
 
     /// The watch has got that far: what was written before, or is this very write, need not be kept.

@@ -34,10 +34,14 @@ type Label<'o> = (&'static str, Cow<'o, str>);
 pub trait Described: Watched + Known {
     /// `spec.suspend`.
     fn is_suspended(&self) -> bool;
-    /// `status.conditions`.
-    fn conditions(&self) -> &[Condition];
-    /// Labels that the kind has, those of Flux' configuration for kube-state-metrics.
-    fn facts(&self) -> Vec<(&'static str, Option<&str>)>;
+    /// `status.conditions`, if the kind has any.
+    fn conditions(&self) -> &[Condition] {
+        &[]
+    }
+    /// Labels that the kind has, if any: those of Flux' configuration for kube-state-metrics.
+    fn facts(&self) -> Vec<(&'static str, Option<&str>)> {
+        Vec::new()
+    }
 }
 
 /// What is counted of the objects of a kind.
@@ -206,6 +210,7 @@ impl Described for HelmRelease {
     }
 }
 
+/// The path of its webhook is no label: it is all that some senders have to know.
 impl Described for Receiver {
     fn is_suspended(&self) -> bool {
         self.spec.suspend
@@ -214,39 +219,18 @@ impl Described for Receiver {
     fn conditions(&self) -> &[Condition] {
         self.status.as_ref().map_or(&[], |status| &status.conditions)
     }
-
-    /// Not the path of its webhook, which is all that some senders have to know.
-    fn facts(&self) -> Vec<(&'static str, Option<&str>)> {
-        Vec::new()
-    }
 }
 
 impl Described for Alert {
     fn is_suspended(&self) -> bool {
         self.spec.suspend
     }
-
-    fn conditions(&self) -> &[Condition] {
-        &[]
-    }
-
-    fn facts(&self) -> Vec<(&'static str, Option<&str>)> {
-        Vec::new()
-    }
 }
 
+/// Its address is no label: the path is often all that a sender has to know.
 impl Described for Provider {
     fn is_suspended(&self) -> bool {
         self.spec.suspend
-    }
-
-    fn conditions(&self) -> &[Condition] {
-        &[]
-    }
-
-    /// Not the address, whose path is often all that a sender has to know.
-    fn facts(&self) -> Vec<(&'static str, Option<&str>)> {
-        Vec::new()
     }
 }
 

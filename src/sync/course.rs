@@ -45,26 +45,25 @@ impl KustomizationController {
     pub(super) fn note_applied(&self, object: &Kustomization, artifact: &Artifact, applied: Applied<'_>) {
         let (context, revision) = (&self.context, &artifact.revision);
         let before = object.status.as_ref().and_then(|status| status.last_applied_revision.as_ref());
-        let (is_new, is_here) = (before != Some(revision), object.spec.kube_config.is_none());
-        let changed = if is_new && is_here { applied.releases } else { Vec::new() };
-        let source = source::source_id(object);
-        let source = (source.kind.as_str(), source.namespace.as_str(), source.name.as_str());
-        let updated = artifact.last_update_time.0;
-        let begun = context.changes.begun(source, revision).unwrap_or(updated);
-        if context.traces.is_some() {
-            let origin = if is_new { context.origin(source, revision) } else { None };
-            let application = origin.map(|origin| Application {
-                origin,
-                followers: context.followers(source, revision),
-                begun,
-                updated,
-                period: applied.period,
-                counts: applied.counts,
-                failure: failure(applied.ending),
-                waits: applied.waits,
-            });
-            context.trace(context.changes.passed(&namespaced_name(object), &changed, application));
+        if before == Some(revision) {
+            context.trace(context.changes.passed(&namespaced_name(object), &[], None));
+            return;
         }
+        let changed = if object.spec.kube_config.is_none() { applied.releases } else { Vec::new() };
+        let source = source::source_id(object);
+        let updated = artifact.last_update_time.0;
+        let begun = context.changes.begun(source.parts(), revision).unwrap_or(updated);
+        let application = context.origin(source.parts(), revision).map(|origin| Application {
+            origin,
+            followers: context.followers(source.parts(), revision),
+            begun,
+            updated,
+            period: applied.period,
+            counts: applied.counts,
+            failure: failure(applied.ending),
+            waits: applied.waits,
+        });
+        context.trace(context.changes.passed(&namespaced_name(object), &changed, application));
         // A folder that was not asked for until now has not been on its way either.
         let asked_for = object.metadata.creation_timestamp.as_ref().map_or(begun, |created| created.0);
         for took in context.changes.applied(changed, begun.max(asked_for), applied.period.start) {

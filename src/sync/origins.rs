@@ -3,34 +3,18 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 
-use super::changes::{Name, Sighting};
-use super::{Cache, Context, Watched, namespaced_name};
+use super::source::{artifact, source_id};
 use crate::api::kustomize::v1::Kustomization;
-use crate::traces::Span;
+use crate::controller::changes::{Name, Sighting};
+use crate::controller::{Cache, Context, Watched, namespaced_name};
 use crate::traces::stages::{Origin, address};
-
-/// Kind, namespace and name of the source that a Kustomization follows.
-fn source_of(object: &Kustomization) -> (&'static str, String, String) {
-    let reference = &object.spec.source_ref;
-    let namespace = reference.namespace.clone().filter(|namespace| !namespace.is_empty());
-    let namespace = namespace.unwrap_or_else(|| object.namespace().unwrap_or_default());
-    (reference.kind.as_str(), namespace, reference.name.clone())
-}
 
 fn uid_of<K: Watched>(cache: &Cache<K>, namespace: &str, name: &str) -> Option<String> {
     cache.get(namespace, name)?.meta().uid.clone()
 }
 
 impl Context {
-    /// Hands spans over to be sent, where anybody wants them.
-    pub fn trace(&self, spans: Vec<Span>) {
-        if let Some(queue) = &self.traces {
-            queue.push(spans);
-        }
-    }
-
     /// A source at a revision; none where nobody wants traces.
     pub fn origin(&self, (kind, namespace, name): (&str, &str, &str), revision: &str) -> Option<Origin> {
         self.traces.as_ref()?;
@@ -58,8 +42,7 @@ impl Context {
             object.status.as_ref().is_some_and(|status| status.last_applied_revision.as_deref() == Some(revision))
         };
         let follows = |object: &Kustomization| {
-            let (kind, namespace, name) = source_of(object);
-            (kind, namespace.as_str(), name.as_str()) == source
+            source_id(object).parts() == source
                 && self.is_own(object)
                 && !object.spec.suspend
                 && object.metadata.deletion_timestamp.is_none()
@@ -83,20 +66,8 @@ impl Context {
     pub fn attempted(&self, (namespace, name): &Name) -> Option<(Origin, Timestamp)> {
         let object = self.caches.kustomizations.get(namespace, name)?;
         let revision = object.status.as_ref()?.last_attempted_revision.clone()?;
-        let (kind, namespace, name) = source_of(&object);
-        let caches = &self.caches;
-        macro_rules! updated_in {
-            ($cache:ident) => {
-                caches.$cache.get(&namespace, &name)?.status.as_ref()?.artifact.clone()?
-            };
-        }
-        let artifact = match kind {
-            "GitRepository" => updated_in!(git_repositories),
-            "OCIRepository" => updated_in!(oci_repositories),
-            "Bucket" => updated_in!(buckets),
-            _ => updated_in!(external_artifacts),
-        };
-        let origin = self.origin((kind, &namespace, &name), &revision)?;
+        let artifact = artifact(&self.caches, &object).ok()?;
+        let origin = self.origin(source_id(&object).parts(), &revision)?;
         (artifact.revision == revision).then_some((origin, artifact.last_update_time.0))
     }
 }

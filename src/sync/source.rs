@@ -17,6 +17,13 @@ pub struct SourceId {
     pub name: String,
 }
 
+impl SourceId {
+    /// Kind, namespace and name.
+    pub fn parts(&self) -> (&str, &str, &str) {
+        (self.kind.as_str(), &self.namespace, &self.name)
+    }
+}
+
 /// `Kind/namespace/name`.
 impl std::fmt::Display for SourceId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

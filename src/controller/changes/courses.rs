@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Changed, Name, Source};
-use crate::traces::stages::{Counts, End, HelmAction, Name as ReleaseName, Origin, Release, Tally};
+use crate::traces::stages::{Counts, End, HelmAction, Origin, Release, Tally};
 use crate::traces::{Failure, Period, Span};
 use release::Course;
 
@@ -161,7 +161,7 @@ impl Change {
 pub(super) struct Courses {
     /// The newest revision of each source.
     changes: HashMap<Source, Change>,
-    releases: HashMap<ReleaseName, Course>,
+    releases: HashMap<Name, Course>,
     /// Kustomizations whose pass is under way: what they change is told when it ends.
     passes: HashSet<Name>,
 }
