@@ -14,6 +14,7 @@ pub mod references;
 pub mod resources;
 pub mod wake;
 pub mod wakes;
+pub mod written;
 
 pub use cache::{Cache, Change};
 pub use caches::Caches;

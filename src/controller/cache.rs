@@ -254,6 +254,15 @@ fn warn_unparsable(kind: &str, bad: &kube::core::error_boundary::InvalidObject) 
     );
 }
 
+/// A cache whose watch has shown these states, one after the other.
+#[cfg(test)]
+pub(super) fn after<K: Watched>(states: impl IntoIterator<Item = K>) -> Cache<K> {
+    let cache = Cache::default();
+    let mut writer = cache.writer.lock().expect("no panic under the lock").take().expect("not driven yet");
+    states.into_iter().for_each(|state| cache.track(&Event::Apply(state), &mut HashSet::new(), &mut writer));
+    cache
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,7 @@
 //! What every controller works with.
 
-use std::any::Any;
 use std::collections::HashSet;
-use std::collections::hash_map::{Entry, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use json_patch::jsonptr::PointerBuf;
@@ -20,15 +18,13 @@ use super::changes::Changes;
 use super::pulse::Pulses;
 use super::references::References;
 use super::resources::Resources;
+use super::written::Written;
 use super::{Caches, Wakes, Watched};
 use crate::api::FINALIZER;
 use crate::args::Config;
 use crate::kube_ext::recorder::Reporter;
 use crate::metrics::Metrics;
 use crate::traces::{Queue, Span};
-
-type RecentKey = (&'static str, String, String);
-type Recent = Mutex<HashMap<RecentKey, Arc<dyn Any + Send + Sync>>>;
 
 /// Everything a controller needs, cheap to clone.
 #[derive(Clone)]
@@ -59,7 +55,8 @@ pub struct Context {
     /// is at work on them, whatever their status says. One that comes from another shard later may
     /// still be worked on there.
     pub inheritance: Arc<OnceLock<HashSet<(String, String)>>>,
-    recent: Arc<Recent>,
+    /// What the watch does not show yet.
+    pub written: Written,
 }
 
 impl Context {
@@ -88,7 +85,7 @@ impl Context {
             traces,
             shutdown,
             inheritance: Arc::default(),
-            recent: Arc::default(),
+            written: Written::default(),
         }
     }
 
@@ -149,7 +146,7 @@ impl Context {
         let stored =
             api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Json::<()>(replacement)).await?;
         let stored = Arc::new(stored);
-        self.remember(stored.clone());
+        self.written.keep(stored.clone());
         Ok(stored)
     }
 
@@ -191,71 +188,15 @@ impl Context {
         let api = self.api::<K>(&object.namespace().unwrap_or_default());
         let stored = api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
         let stored = Arc::new(stored);
-        self.remember(stored.clone());
+        self.written.keep(stored.clone());
         Ok(stored)
-    }
-
-    fn remember<K: Watched>(&self, stored: Arc<K>) {
-        self.recent().insert(recent_key(stored.as_ref()), stored);
-    }
-
-    /// The object as last written by this process when the watch has not caught up with that yet.
-    pub fn freshest<K: Watched>(&self, watched: Arc<K>) -> Arc<K> {
-        let written = self.recent().get(&recent_key(watched.as_ref())).cloned();
-        let written = written.and_then(|object| object.downcast::<K>().ok());
-        written.filter(|written| is_newer(written.as_ref(), watched.as_ref())).unwrap_or(watched)
-    }
-
-    /// The watch has got that far: what was written before, or is this very write, need not be kept.
-    pub fn caught_up<K: Watched>(&self, watched: &K) {
-        if let Entry::Occupied(kept) = self.recent().entry(recent_key(watched))
-            && !kept.get().downcast_ref::<K>().is_some_and(|written| is_newer(written, watched))
-        {
-            kept.remove();
-        }
-    }
-
-    fn recent(&self) -> MutexGuard<'_, HashMap<RecentKey, Arc<dyn Any + Send + Sync>>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets an object that is gone: what was written to it, and what was counted of it.
     pub fn forget<K: Watched>(&self, object: &K) {
-        self.recent().remove(&recent_key(object));
+        self.written.forget(object);
         let (namespace, name) = super::namespaced_name(object);
         self.wakes.forget(object);
         self.trace(self.changes.forget((&K::kind(&()), &namespace, &name), Timestamp::now()));
-    }
-}
-
-fn recent_key<K: Watched>(object: &K) -> RecentKey {
-    let (namespace, name) = super::namespaced_name(object);
-    (std::any::type_name::<K>(), namespace, name)
-}
-
-/// Resource versions of one object are comparable numbers (Kubernetes 1.35 and newer promise it,
-/// older ones do it).
-fn is_newer<K: Resource>(one: &K, other: &K) -> bool {
-    let version = |object: &K| object.meta().resource_version.as_deref().and_then(|v| v.parse::<u128>().ok());
-    one.meta().uid == other.meta().uid && version(one) > version(other)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use k8s_openapi::api::core::v1::ConfigMap;
-
-    fn object(uid: &str, version: &str) -> ConfigMap {
-        let mut object = ConfigMap::default();
-        object.metadata.uid = Some(uid.to_owned());
-        object.metadata.resource_version = Some(version.to_owned());
-        object
-    }
-
-    #[test]
-    fn newer_is_a_number_of_the_same_object() {
-        assert!(is_newer(&object("a", "10"), &object("a", "9")));
-        assert!(!is_newer(&object("a", "9"), &object("a", "9")));
-        assert!(!is_newer(&object("b", "10"), &object("a", "9")));
     }
 }

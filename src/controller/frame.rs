@@ -54,7 +54,7 @@ impl<R: Reconciler> Frame<R> {
             return Ok(Action::await_change());
         }
         let kind = kind_of::<R::Object>();
-        let object = self.context.freshest(object);
+        let object = self.context.written.freshest(object, &self.cache);
         let (namespace, name) = namespaced_name(object.as_ref());
         let (key, started) = (key(&namespace, &name), Instant::now());
         self.context.metrics.pass_begins(kind, self.queue.begin(key, started));
@@ -68,10 +68,12 @@ impl<R: Reconciler> Frame<R> {
             Requeue::Backoff { max: API_FAILURE_PAUSE }
         });
         self.context.metrics.pass(kind, (&namespace, &name), started.elapsed(), result_of(requeue));
-        match self.cache.get(&namespace, &name) {
-            Some(watched) => self.context.caught_up(watched.as_ref()),
+        if let Some(watched) = self.cache.get(&namespace, &name) {
+            self.context.written.caught_up(watched.as_ref());
+        } else {
             // Its end was seen before that of the pass, which often makes it.
-            None => self.context.metrics.forget(kind, &namespace, &name),
+            self.context.written.forget(object.as_ref());
+            self.context.metrics.forget(kind, &namespace, &name);
         }
         self.queue.end(key);
         let Some(pause) = self.failures.next(object.as_ref(), requeue) else { return Ok(Action::await_change()) };
@@ -150,8 +152,8 @@ pub async fn run<R: Reconciler>(
     };
     let changed = due(&queue);
     let followed = {
-        let context = context.clone();
-        wake::stream_of(cache.changes()).inspect(move |change| context.caught_up(change.object().as_ref()))
+        let written = context.written.clone();
+        wake::stream_of(cache.changes()).inspect(move |change| written.caught_up(change.object().as_ref()))
     };
     let own = wake::worth_a_pass(followed, is_own, gone)
         .inspect(move |object| changed(&ObjectRef::from_obj(object.as_ref())));

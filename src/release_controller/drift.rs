@@ -14,7 +14,7 @@ use super::resolve::Inputs;
 use super::steps::{LONGEST_PAUSE, Next};
 use super::told::Told;
 use crate::api::annotation;
-use crate::api::condition::{READY, reason};
+use crate::api::condition::{DRIFTED, READY, reason};
 use crate::api::helm::v2::{DriftDetectionMode, Snapshot};
 use crate::controller::conditions;
 use crate::controller::{Requeue, jittered};
@@ -87,10 +87,12 @@ impl Pass<'_> {
         if let Some(seen) = self.seen.as_ref().filter(|seen| seen.version == version) {
             return (!seen.drifted.is_empty()).then_some(Drift::Found { correct });
         }
+        // What a look gave may not have been stored.
+        let told = conditions::get(&self.status.conditions, DRIFTED).is_some();
         let occasion = self.occasion(version);
         let looks = self.controller.drifts.locked();
         let rest = looks.get(target).and_then(|look| look.rest(&occasion, self.interval(), Instant::now()));
-        rest.is_none().then_some(Drift::Unseen)
+        (!told || rest.is_none()).then_some(Drift::Unseen)
     }
 
     /// Whether drift is corrected, not only told; `None` when nobody wants to know of it.
