@@ -171,6 +171,42 @@ pub mod reason {
     pub const NO_ARTIFACT: &str = "NoArtifact";
     /// The stored artifact does not match its digest.
     pub const ARTIFACT_VERIFICATION_FAILED: &str = "ArtifactVerificationFailed";
+    /// A notification could not be sent.
+    pub const NOTIFICATION_DISPATCH_FAILED: &str = "NotificationDispatchFailed";
+    /// Several sources give the same metadata of an event.
+    pub const METADATA_APPEND_FAILED: &str = "MetadataAppendFailed";
+    /// An alert or its provider cannot be used as it is.
+    pub const INVALID_CONFIG: &str = "InvalidConfig";
+    /// The mode asks for a tag, and no tag is followed.
+    pub const INVALID_VERIFICATION_MODE: &str = "InvalidVerificationMode";
+    /// The tag is not one that can be verified.
+    pub const INVALID_GIT_OBJECT: &str = "InvalidGitObject";
+    /// The tag's signature is not good.
+    pub const INVALID_TAG_SIGNATURE: &str = "InvalidTagSignature";
+    /// The commit's signature is not good.
+    pub const INVALID_COMMIT_SIGNATURE: &str = "InvalidCommitSignature";
+    /// An included repository does not exist.
+    pub const NOT_FOUND: &str = "NotFound";
+    /// A path leaves its repository.
+    pub const ILLEGAL_PATH: &str = "IllegalPath";
+    /// What is included cannot be put into its place.
+    pub const COPY_FAILURE: &str = "CopyFailure";
+    /// Repositories that include each other.
+    pub const INCLUDE_CIRCLE: &str = "IncludeCircle";
+    /// The object asks for what this operator cannot do.
+    pub const UNSUPPORTED: &str = "Unsupported";
+    /// Dependencies form a circle.
+    pub const DEPENDENCY_CYCLE: &str = "DependencyCycle";
+    /// The release cannot act as it asks to.
+    pub const REST_CLIENT_ERROR: &str = "RESTClientError";
+    /// The chart is not of the version that its source says.
+    pub const CHART_MUTATE_ERROR: &str = "ChartMutateError";
+    /// A record of helm's cannot be read.
+    pub const STORAGE_UNREADABLE: &str = "StorageUnreadable";
+    /// Fields are set that have no effect.
+    pub const NOT_ACTED_ON: &str = "NotActedOn";
+    /// The repository holds no commit.
+    pub const EMPTY_GIT_REPOSITORY: &str = "EmptyGitRepository";
 }
 
 #[cfg(test)]
@@ -192,7 +228,8 @@ mod tests {
             if path.is_dir() {
                 sources(&path, found);
             } else if !path.ends_with("api/condition.rs") {
-                found.push_str(&std::fs::read_to_string(&path).unwrap_or_default());
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                found.push_str(text.split("#[cfg(test)]\nmod ").next().unwrap_or_default());
             }
         }
     }
@@ -205,10 +242,36 @@ mod tests {
         let handbook = include_str!("../../docs/operations.md");
         let (_, table) = handbook.split_once("## Reasons").expect("the chapter on reasons");
         let table = table.split("\n## ").next().unwrap_or_default();
-        let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
-        let answered: BTreeSet<_> = rows.map(|(reason, _)| reason).collect();
+        let first_cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+        let answered: BTreeSet<_> =
+            first_cells.flat_map(|cell| cell.split("`, `")).map(|r| r.trim_matches('`')).collect();
         assert_eq!(written.difference(&answered).collect::<Vec<_>>(), [&""; 0], "docs/operations.md lacks them");
         assert_eq!(answered.difference(&written).collect::<Vec<_>>(), [&""; 0], "nothing writes them");
+    }
+
+    /// Words that are no reasons, though they look like some.
+    const OTHERS: [&str; 4] = ["Failed", "Succeeded", "Rollback", "FieldsNotActedOn"];
+
+    /// A constant, or an argument of a failure, that looks like a reason.
+    fn is_told_as_reason(line: &str) -> bool {
+        let Some((before, after)) = line.split_once('"') else { return false };
+        let (word, _) = after.split_once('"').unwrap_or_default();
+        let is_constant = before.contains("const ") && before.ends_with(": &str = ");
+        let is_argument = ["transient(", "terminal(", ".warning(", ".normal("].iter().any(|call| before.contains(call));
+        (is_constant || is_argument)
+            && word.starts_with(|first: char| first.is_ascii_uppercase())
+            && word.chars().all(|c| c.is_ascii_alphabetic())
+            && !OTHERS.contains(&word)
+    }
+
+    #[test]
+    fn no_reason_is_made_up_elsewhere() {
+        let mut source = String::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut source);
+        assert!(is_told_as_reason(r#"const MODE: &str = "InvalidMode";"#));
+        assert!(is_told_as_reason(r#"Failure::transient(FETCH_FAILED, "EmptyGitRepository", message)"#));
+        let made_up: Vec<_> = source.lines().filter(|line| is_told_as_reason(line)).collect();
+        assert_eq!(made_up, [""; 0], "belongs into `reason`");
     }
 
     #[test]

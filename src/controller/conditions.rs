@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::api::condition::reason;
 use crate::redact;
 
 /// Kubernetes accepts 32,768 bytes in a message; a person reads far less.
@@ -10,9 +11,6 @@ const MESSAGE_LIMIT: usize = 4096;
 
 /// Type of the condition that lists spec fields which are set and not acted on.
 pub const FIELDS_NOT_ACTED_ON: &str = "FieldsNotActedOn";
-
-/// Reason of [`FIELDS_NOT_ACTED_ON`].
-pub const NOT_ACTED_ON: &str = "NotActedOn";
 
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +104,7 @@ pub fn set_not_acted_on(conditions: &mut Vec<Condition>, fields: &[&str], genera
         return;
     }
     let message = not_acted_on_message(fields);
-    set(conditions, FIELDS_NOT_ACTED_ON, Truth::True, NOT_ACTED_ON, &message, generation, now);
+    set(conditions, FIELDS_NOT_ACTED_ON, Truth::True, reason::NOT_ACTED_ON, &message, generation, now);
 }
 
 /// The words of [`FIELDS_NOT_ACTED_ON`].

@@ -4,8 +4,9 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use super::format::{PROGRESSING, reason_in_words};
+use super::format::reason_in_words;
 use super::metadata;
+use crate::api::condition::reason;
 use crate::api::event::{Event, Severity};
 use crate::api::notification::v1beta3::ProviderType;
 
@@ -56,8 +57,8 @@ pub fn default_context(event: &Event, provider_uid: &str) -> String {
 pub fn of(kind: ProviderType, event: &Event, context: String) -> Option<CommitStatus> {
     let commit = commit(metadata::revision(event)?)?.to_owned();
     let state = match (kind, event.severity) {
-        (ProviderType::Gitea, _) if event.reason == PROGRESSING => "pending",
-        _ if event.reason == PROGRESSING => return None,
+        (ProviderType::Gitea, _) if event.reason == reason::PROGRESSING => "pending",
+        _ if event.reason == reason::PROGRESSING => return None,
         (_, Severity::Info) => "success",
         (ProviderType::GitLab, Severity::Error) => "failed",
         (_, Severity::Error) => "failure",

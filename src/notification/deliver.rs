@@ -16,6 +16,7 @@ use super::requests::{check_answer, requests, secret_header};
 use super::retry::NOTIFICATION;
 use super::settings::{Secrets, Settings, VARIABLES};
 use super::{choose, format};
+use crate::api::condition::reason;
 use crate::api::event::Event;
 use crate::api::meta::LocalObjectReference;
 use crate::api::notification::v1beta3::{Alert, Provider, ProviderType};
@@ -27,9 +28,6 @@ use crate::source::download::SecretData;
 
 /// How long an answer may take when the provider does not say.
 const TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Reason of events about notifications that were not sent.
-pub const DISPATCH_FAILED: &str = "NotificationDispatchFailed";
 
 /// GitLab's header for tokens.
 const PRIVATE_TOKEN: HeaderName = HeaderName::from_static("private-token");
@@ -87,7 +85,7 @@ impl Deliverer {
             Ending::Nothing => "nothing",
             Ending::Failed(why) => {
                 let message = format!("failed to send notification for {object} to provider '{name}': {why}");
-                self.context.reporter.warning(job.alert.as_ref(), DISPATCH_FAILED, &message, &[]);
+                self.context.reporter.warning(job.alert.as_ref(), reason::NOTIFICATION_DISPATCH_FAILED, &message, &[]);
                 "failed"
             }
         };

@@ -9,17 +9,15 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinError;
 
 use super::choose::{self, Expressions};
-use super::deliver::{DISPATCH_FAILED, Deliverer, Job};
+use super::deliver::{Deliverer, Job};
 use super::lanes::Lanes;
 use super::recent::Recent;
-use super::settings::{self, INVALID_CONFIG};
+use super::settings;
 use super::{format, metadata};
+use crate::api::condition::reason;
 use crate::api::notification::v1beta3::{Alert, Provider};
 use crate::controller::{Change, Context, Watched, namespaced_name};
 use crate::kube_ext::recorder::Occurrence;
-
-/// Reason of events about metadata that several sources give.
-const METADATA_CONFLICT: &str = "MetadataAppendFailed";
 
 type Key = (String, String);
 
@@ -75,7 +73,7 @@ impl Dispatcher {
         let (expressions, problems) = Expressions::read(&alert.spec);
         if is_news(self.alerts.get(&key).map(|(known, _)| known), &alert) {
             for problem in problems {
-                self.context.reporter.warning(alert.as_ref(), INVALID_CONFIG, &problem, &[]);
+                self.context.reporter.warning(alert.as_ref(), reason::INVALID_CONFIG, &problem, &[]);
             }
         }
         self.alerts.insert(key, (alert, expressions));
@@ -115,7 +113,9 @@ impl Dispatcher {
             match self.job(&alert, occurrence) {
                 Ok(Some(job)) => self.lanes.put(&self.context, job),
                 Ok(None) => {}
-                Err(why) => self.context.reporter.warning(alert.as_ref(), DISPATCH_FAILED, &why, &[]),
+                Err(why) => {
+                    self.context.reporter.warning(alert.as_ref(), reason::NOTIFICATION_DISPATCH_FAILED, &why, &[]);
+                }
             }
         }
     }
@@ -142,7 +142,7 @@ impl Dispatcher {
             let named: Vec<String> = conflicts.iter().map(|(name, by)| format!("'{name}' ({by})")).collect();
             let message =
                 format!("several sources give metadata of one name, the last one counts: {}", named.join("; "));
-            self.context.reporter.warning(alert.as_ref(), METADATA_CONFLICT, &message, &[]);
+            self.context.reporter.warning(alert.as_ref(), reason::METADATA_APPEND_FAILED, &message, &[]);
         }
         let event = crate::api::event::Event { metadata: values, ..event.clone() };
         Ok(Some(Job { alert: Arc::clone(alert), provider: Arc::clone(provider), event }))

@@ -11,9 +11,6 @@ pub mod webex;
 
 use crate::api::event::{Event, Severity};
 
-/// The reason of an event that only says that work is under way.
-pub const PROGRESSING: &str = "Progressing";
-
 /// The object of an event, for people: `helmrelease/ui.apps`.
 pub fn object(event: &Event) -> String {
     let object = &event.involved_object;

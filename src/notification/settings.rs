@@ -7,6 +7,7 @@ use k8s_openapi::ByteString;
 use zeroize::Zeroizing;
 
 use super::choose;
+use crate::api::condition::reason;
 use crate::api::notification::v1beta3::{ProviderSpec, ProviderType};
 use crate::cel::Expression;
 use crate::controller::conditions;
@@ -14,9 +15,6 @@ use crate::git::github_app::App;
 use crate::proxy::{Kinds, Proxy};
 use crate::redact::Redactor;
 use crate::source::download::{SecretData, Tls, value};
-
-/// Reason of events about a spec that cannot be used as it is.
-pub const INVALID_CONFIG: &str = "InvalidConfig";
 
 /// What `spec.commitStatusExpr` is about.
 pub const VARIABLES: [&str; 3] = ["event", "alert", "provider"];
@@ -154,14 +152,14 @@ pub fn problems(spec: &ProviderSpec) -> Vec<(&'static str, String)> {
     let mut problems = Vec::new();
     if !choose::is_supported(spec.r#type) {
         let message = format!("notifications of the type '{}' are not acted on yet: nothing is sent", spec.r#type);
-        problems.push((conditions::NOT_ACTED_ON, message));
+        problems.push((reason::NOT_ACTED_ON, message));
     }
     if spec.service_account_name.is_some() {
-        problems.push((conditions::NOT_ACTED_ON, conditions::not_acted_on_message(&["spec.serviceAccountName"])));
+        problems.push((reason::NOT_ACTED_ON, conditions::not_acted_on_message(&["spec.serviceAccountName"])));
     }
     let expression = spec.commit_status_expr.as_ref().map(|text| Expression::giving_text(text, &VARIABLES));
     if let Some(Err(error)) = expression {
-        problems.push((INVALID_CONFIG, format!("spec.commitStatusExpr: {error}")));
+        problems.push((reason::INVALID_CONFIG, format!("spec.commitStatusExpr: {error}")));
     }
     problems
 }

@@ -67,7 +67,7 @@ impl ReceiverController {
                 "receivers of the type '{}' are not acted on yet: identity tokens cannot be checked",
                 spec.r#type
             );
-            return Err(invalid(conditions::NOT_ACTED_ON, message));
+            return Err(invalid(reason::NOT_ACTED_ON, message));
         }
         let filter = filter::read(spec.resource_filter.as_ref())
             .map_err(|error| invalid(reason::INVALID_CEL_EXPRESSION, format!("spec.resourceFilter: {error}")))?;

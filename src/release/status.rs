@@ -14,13 +14,6 @@ use crate::controller::conditions::{self, Truth};
 use super::history;
 use super::observed::{Action, Attempt, Desired, Record, Recorded, Released, Rendering, Target};
 
-/// Reason of `Stalled` when a failed attempt is not repeated.
-pub const RETRIES_EXCEEDED: &str = "RetriesExceeded";
-/// Reason of `Released` while a made revision is not yet seen healthy.
-pub const PROGRESSING: &str = reason::PROGRESSING;
-/// Reason of `Released` after a stale lock was broken.
-pub const PENDING_RELEASE: &str = reason::PENDING_RELEASE;
-
 /// Reason of `TestSuccess` before the tests were run.
 pub const AWAITING_TESTS: &str = reason::AWAITING_TESTS;
 
@@ -123,7 +116,7 @@ impl Editor<'_> {
             history::chart(&snapshot)
         );
         history::put(&mut self.status.history, snapshot);
-        self.set(RELEASED, Truth::Unknown, PROGRESSING, &message);
+        self.set(RELEASED, Truth::Unknown, reason::PROGRESSING, &message);
         self.progressing(&message);
     }
 
@@ -240,7 +233,7 @@ impl Editor<'_> {
             history::chart(&snapshot)
         );
         history::put(&mut self.status.history, snapshot);
-        self.set(REMEDIATED, Truth::Unknown, PROGRESSING, &message);
+        self.set(REMEDIATED, Truth::Unknown, reason::PROGRESSING, &message);
         self.set(RECONCILING, Truth::True, reason::PROGRESSING, &message);
     }
 
@@ -345,8 +338,8 @@ impl Editor<'_> {
             history::chart(&snapshot)
         );
         history::put(&mut self.status.history, snapshot);
-        self.set(RELEASED, Truth::False, PENDING_RELEASE, &message);
-        self.set(READY, Truth::False, PENDING_RELEASE, &message);
+        self.set(RELEASED, Truth::False, reason::PENDING_RELEASE, &message);
+        self.set(READY, Truth::False, reason::PENDING_RELEASE, &message);
         message
     }
 

@@ -20,9 +20,6 @@ use crate::source::store::{ArtifactStore, Owner, StoreError};
 
 /// How long a download may take.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Reason: the chart is not of the version that its source says.
-const CHART_MUTATE_ERROR: &str = "ChartMutateError";
-
 /// Why there is no chart.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
@@ -41,7 +38,7 @@ impl Trouble {
     fn reason(&self) -> &'static str {
         match self {
             Self::Gone | Self::Load(_) => reason::ARTIFACT_FAILED,
-            Self::Mismatch(_) => CHART_MUTATE_ERROR,
+            Self::Mismatch(_) => reason::CHART_MUTATE_ERROR,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::pass::Pass;
-use super::resolve::{Step, UNSUPPORTED};
+use super::resolve::Step;
 use crate::api::condition::reason;
 use crate::cause;
 use crate::controller::{Requeue, jittered};
@@ -14,8 +14,6 @@ use crate::kube_ext::cluster::IdentityError;
 use crate::kube_ext::remote::RemoteError;
 use crate::release::observed::Target;
 
-/// Reason: the release cannot act as it asks to.
-const REST_CLIENT_ERROR: &str = "RESTClientError";
 /// The longest pause before the API server is asked again that refused: rights wake nobody.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The pause while another release is asking the same cluster whether it answers.
@@ -37,12 +35,12 @@ impl Pass<'_> {
             }
             Err(IdentityError::Remote(RemoteError::Api { source, .. })) => Err(Fault::Api(*source)),
             Err(error @ IdentityError::Remote(RemoteError::Unsupported { .. })) => {
-                Ok(self.refuse(UNSUPPORTED, &error.to_string()))
+                Ok(self.refuse(reason::UNSUPPORTED, &error.to_string()))
             }
             Err(error @ IdentityError::Remote(RemoteError::Missing(_))) => {
-                Ok(self.wait_for(REST_CLIENT_ERROR, &format!("{error}; waiting for it")))
+                Ok(self.wait_for(reason::REST_CLIENT_ERROR, &format!("{error}; waiting for it")))
             }
-            Err(error) => Ok(self.wait_for_another(REST_CLIENT_ERROR, &error.to_string())),
+            Err(error) => Ok(self.wait_for_another(reason::REST_CLIENT_ERROR, &error.to_string())),
         }
     }
 

@@ -13,15 +13,12 @@ use super::course::Tries;
 use super::drift::Seen;
 use super::fault::Fault;
 use super::triggers::target;
-use crate::api::condition::READY;
+use crate::api::condition::{READY, reason};
 use crate::api::helm::v2::{HelmRelease, HelmReleaseSpec, HelmReleaseStatus, PostRenderStrategy, ServerSideApplyMode};
 use crate::api::{annotation, unsupported};
-use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON, NOT_ACTED_ON};
+use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON};
 use crate::controller::{Requeue, jittered, namespaced_name};
 use crate::release::status::Editor;
-
-/// Reason: a record of helm's cannot be read.
-const STORAGE_UNREADABLE: &str = "StorageUnreadable";
 
 /// A pass over one object.
 pub struct Pass<'c> {
@@ -78,8 +75,8 @@ impl<'c> Pass<'c> {
             Ok(end) => end,
             Err(Fault::Api(error)) => self.state_unknown(error).await?,
             Err(Fault::Storage(why)) => {
-                self.editor().refused(STORAGE_UNREADABLE, &why);
-                self.warn_if_new(STORAGE_UNREADABLE, &why);
+                self.editor().refused(reason::STORAGE_UNREADABLE, &why);
+                self.warn_if_new(reason::STORAGE_UNREADABLE, &why);
                 self.at_interval()
             }
         };
@@ -219,7 +216,7 @@ impl<'c> Pass<'c> {
         conditions::set_not_acted_on(&mut self.status.conditions, &fields, generation, Timestamp::now());
         let now = conditions::get(&self.status.conditions, FIELDS_NOT_ACTED_ON);
         if let Some(now) = now.filter(|now| before.as_ref() != Some(&now.message)) {
-            self.controller.context.reporter.warning(self.object.as_ref(), NOT_ACTED_ON, &now.message, &[]);
+            self.controller.context.reporter.warning(self.object.as_ref(), reason::NOT_ACTED_ON, &now.message, &[]);
         }
     }
 

@@ -21,7 +21,6 @@ use crate::helm::client::HelmError;
 use crate::release::history;
 use crate::release::observed::{Action, Journal, Observed, Phase, Rendering, Target};
 use crate::release::remediation::RollbackTarget;
-use crate::release::status::RETRIES_EXCEEDED;
 
 impl Pass<'_> {
     /// The snapshot of the revision that a rollback goes back to.
@@ -173,7 +172,7 @@ impl Pass<'_> {
         let attempts = facts.failures(action);
         if action == Action::Install && facts.desired.on_failure(action).is_exhausted(attempts) {
             let message = format!("Failed to {} after {attempts} attempt(s)", action.as_str());
-            self.editor().stalled(RETRIES_EXCEEDED, &message);
+            self.editor().stalled(reason::RETRIES_EXCEEDED, &message);
         }
     }
 

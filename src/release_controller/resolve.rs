@@ -30,15 +30,6 @@ use crate::values;
 /// Field manager of the objects that a release is made of, the same as Flux's.
 const FIELD_MANAGER: &str = "helm-controller";
 
-/// Reason: the object needs something this operator does not do.
-pub(super) const UNSUPPORTED: &str = "Unsupported";
-/// Reason: dependencies form a circle.
-const DEPENDENCY_CYCLE: &str = "DependencyCycle";
-/// Reason: the chart is not there (yet).
-const SOURCE_NOT_READY: &str = "SourceNotReady";
-/// Reason: the values are not there (yet), or cannot be merged.
-const VALUES_ERROR: &str = "ValuesError";
-
 /// Everything a release is made of.
 pub struct Inputs {
     /// What decisions need.
@@ -108,7 +99,7 @@ impl Pass<'_> {
             Dependencies::NotReady(why) => self.wait_for(reason::DEPENDENCY_NOT_READY, &why),
             Dependencies::Cycle(names) => {
                 let message = format!("the dependencies form a circle: {}; remove one of them", names.join(" → "));
-                self.refuse(DEPENDENCY_CYCLE, &message)
+                self.refuse(reason::DEPENDENCY_CYCLE, &message)
             }
             Dependencies::Invalid(why) => self.refuse(reason::INVALID_CEL_EXPRESSION, &why),
         }
@@ -116,7 +107,7 @@ impl Pass<'_> {
 
     async fn chart(&mut self) -> Step<Artifact> {
         let Some(key) = chart::reference(&self.object) else {
-            return Ok(self.refuse(UNSUPPORTED, "one of spec.chart and spec.chartRef has to be set"));
+            return Ok(self.refuse(reason::UNSUPPORTED, "one of spec.chart and spec.chartRef has to be set"));
         };
         let own = self.object.namespace().unwrap_or_default();
         let kind = key.kind.to_string();
@@ -151,7 +142,7 @@ impl Pass<'_> {
         Ok(match ready {
             Some(Ok(artifact)) if key.kind == ChartRefKind::HelmChart => ControlFlow::Continue(artifact),
             Some(Ok(artifact)) => self.referred(&key, artifact).await,
-            Some(Err(why)) => self.wait_for(SOURCE_NOT_READY, &why),
+            Some(Err(why)) => self.wait_for(reason::SOURCE_NOT_READY, &why),
             None => self.wait_for(reason::ARTIFACT_FAILED, &format!("could not get Source object: {key} not found")),
         })
     }
@@ -187,14 +178,14 @@ impl Pass<'_> {
         let client = &self.controller.context.client;
         let fetched = match values::fetch(client, &namespace, &self.object.spec.values_from).await {
             Ok(fetched) => fetched,
-            Err(error) if error.is_missing() => return Ok(self.wait_for(VALUES_ERROR, &error.to_string())),
+            Err(error) if error.is_missing() => return Ok(self.wait_for(reason::VALUES_ERROR, &error.to_string())),
             Err(values::FetchError::Api { source, .. }) => return Err(source.into()),
-            Err(error) => return Ok(self.wait_for_another(VALUES_ERROR, &error.to_string())),
+            Err(error) => return Ok(self.wait_for_another(reason::VALUES_ERROR, &error.to_string())),
         };
         let redactor = sensitive::redactor(&fetched);
         match values::compose(self.object.spec.values.as_ref(), fetched) {
             Ok(values) => Ok(ControlFlow::Continue((values, redactor))),
-            Err(error) => Ok(self.wait_for_another(VALUES_ERROR, &redactor.text(&error.to_string()))),
+            Err(error) => Ok(self.wait_for_another(reason::VALUES_ERROR, &redactor.text(&error.to_string()))),
         }
     }
 

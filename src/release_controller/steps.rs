@@ -177,7 +177,7 @@ impl Pass<'_> {
             }
             Decision::Stall { action, attempts } => {
                 let message = format!("Failed to {} after {attempts} attempt(s)", action.as_str());
-                self.editor().stalled(status::RETRIES_EXCEEDED, &message);
+                self.editor().stalled(reason::RETRIES_EXCEEDED, &message);
                 Ok(Next::End(Requeue::OnChange))
             }
             Decision::NoRollbackTarget => {
@@ -364,7 +364,7 @@ impl Pass<'_> {
         let snapshot = snapshot(&stored, None);
         let facts = Told::of(&snapshot);
         let message = self.editor().unlocked(snapshot, &was);
-        self.warn(status::PENDING_RELEASE, &message, &facts);
+        self.warn(reason::PENDING_RELEASE, &message, &facts);
         Ok(Next::Changed)
     }
 

@@ -28,7 +28,7 @@ use crate::api::meta::LocalObjectReference;
 use crate::api::source::v1::{Bucket, BucketProvider, BucketSpec, BucketStatus};
 use crate::api::unsupported;
 use crate::controller::wake::by_secrets;
-use crate::controller::{Context, Reconciler, Requeue, conditions};
+use crate::controller::{Context, Reconciler, Requeue};
 use crate::proxy::{Kinds, Proxy};
 
 /// Limit for the listing, and again for the fetching, of an object that names none.
@@ -223,7 +223,7 @@ fn check_provider(spec: &BucketSpec) -> Result<(), Failure> {
                 .to_owned(),
         ),
         BucketProvider::Generic if spec.sts.is_some() && spec.secret_ref.is_none() => refused(
-            conditions::NOT_ACTED_ON,
+            reason::NOT_ACTED_ON,
             "spec.sts is not acted on yet: give 'accesskey' and 'secretkey' in spec.secretRef".to_owned(),
         ),
         _ => Ok(()),

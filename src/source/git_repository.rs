@@ -171,7 +171,7 @@ impl GitRepositoryController {
             let refs = refs.map_err(|error| git_failure(&error, &object.spec.url))?;
             if refs.is_empty() {
                 let message = "git repository is empty";
-                return Err(Failure::transient(condition::FETCH_FAILED, "EmptyGitRepository", message));
+                return Err(Failure::transient(condition::FETCH_FAILED, reason::EMPTY_GIT_REPOSITORY, message));
             }
             refs
         };

@@ -17,15 +17,6 @@ use crate::git::mirror::Objects;
 use crate::git::signature::{self, Signed, TrustedKeys};
 use crate::git::{Mirror, Target};
 
-/// Reason: the mode asks for a tag, and no tag is followed.
-const INVALID_MODE: &str = "InvalidVerificationMode";
-/// Reason: the tag is not one that can be verified.
-const INVALID_OBJECT: &str = "InvalidGitObject";
-/// Reason: the tag's signature is not good.
-const INVALID_TAG: &str = "InvalidTagSignature";
-/// Reason: the commit's signature is not good.
-const INVALID_COMMIT: &str = "InvalidCommitSignature";
-
 /// Which signatures a mode asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wanted {
@@ -66,7 +57,7 @@ pub async fn verify(
     let tag = target.tag.as_deref().filter(|_| wanted.tag);
     if wanted.tag && !target.reference.as_deref().is_some_and(is_tag) {
         let message = "cannot verify tag object's signature if a tag reference is not specified";
-        return Err(Failure::terminal(condition::SOURCE_VERIFIED, INVALID_MODE, message));
+        return Err(Failure::terminal(condition::SOURCE_VERIFIED, reason::INVALID_VERIFICATION_MODE, message));
     }
     let objects = mirror.objects(target, tag, timeout).await.map_err(|error| git_failure(&error, &object.spec.url))?;
     let now = Timestamp::now();
@@ -126,30 +117,39 @@ fn judge(
     if wanted.tag {
         let name = target.reference.as_deref().unwrap_or_default().trim_start_matches("refs/tags/");
         let Some(object) = &objects.tag else {
-            return Err(bad(INVALID_OBJECT, format!("cannot verify signature of tag '{name}' since it is not signed")));
+            return Err(bad(
+                reason::INVALID_GIT_OBJECT,
+                format!("cannot verify signature of tag '{name}' since it is not signed"),
+            ));
         };
         let tag = format!("{name}@{}", target.tag.as_deref().unwrap_or_default());
         let signed = Signed::tag(object);
         if !signed.is_signed() {
-            return Err(bad(INVALID_OBJECT, format!("cannot verify signature of tag '{tag}' since it is not signed")));
+            return Err(bad(
+                reason::INVALID_GIT_OBJECT,
+                format!("cannot verify signature of tag '{tag}' since it is not signed"),
+            ));
         }
         // Without these, an old signed tag could be pushed under a new name.
         for (field, expected) in [("tag", name), ("object", target.commit.as_str())] {
             let found = signature::header(object, field).unwrap_or_default();
             if found != expected {
                 let message = format!("tag '{tag}' was signed for the {field} '{found}', not for '{expected}'");
-                return Err(bad(INVALID_OBJECT, message));
+                return Err(bad(reason::INVALID_GIT_OBJECT, message));
             }
         }
-        let key = keys
-            .verify(&signed, now)
-            .map_err(|error| bad(INVALID_TAG, format!("signature verification of tag '{tag}' failed: {error}")))?;
+        let key = keys.verify(&signed, now).map_err(|error| {
+            bad(reason::INVALID_TAG_SIGNATURE, format!("signature verification of tag '{tag}' failed: {error}"))
+        })?;
         told = format!("\n\t- tag '{tag}' with key '{key}'");
     }
     if wanted.commit {
         let commit = &target.commit;
         let key = keys.verify(&Signed::commit(&objects.commit), now).map_err(|error| {
-            bad(INVALID_COMMIT, format!("signature verification of commit '{commit}' failed: {error}"))
+            bad(
+                reason::INVALID_COMMIT_SIGNATURE,
+                format!("signature verification of commit '{commit}' failed: {error}"),
+            )
         })?;
         told = format!("{told}\n\t- commit '{commit}' with key '{key}'");
     }

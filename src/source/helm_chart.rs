@@ -464,7 +464,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(|error| chart_failure(&error)),
-        Err(died) => Err(Failure::transient(condition::BUILD_FAILED, "Unknown", died.to_string())),
+        Err(died) => Err(Failure::transient(condition::BUILD_FAILED, reason::CHART_PACKAGE_ERROR, died.to_string())),
     }
 }
 

@@ -20,15 +20,6 @@ use crate::api::source::v1::{GitRepository, GitRepositoryInclude, GitRepositoryS
 use crate::controller::wake::stream_of;
 use crate::controller::{Cache, Change, namespaced_name};
 
-/// Reason: an included repository does not exist.
-const NOT_FOUND: &str = "NotFound";
-/// Reason: a path leaves its repository.
-const ILLEGAL_PATH: &str = "IllegalPath";
-/// Reason: what is included cannot be put into its place.
-const COPY_FAILURE: &str = "CopyFailure";
-/// Reason: repositories that include each other.
-const INCLUDE_CIRCLE: &str = "IncludeCircle";
-
 /// The artifacts that an object includes, in the order of `spec.include`.
 pub fn resolve(cache: &Cache<GitRepository>, object: &GitRepository) -> Result<Vec<Artifact>, Failure> {
     let (namespace, name) = namespaced_name(object);
@@ -39,7 +30,7 @@ pub fn resolve(cache: &Cache<GitRepository>, object: &GitRepository) -> Result<V
     let own: Vec<String> = object.spec.include.iter().map(|include| include.repository.name.clone()).collect();
     if let Some(circle) = circle(&name, own, included_by) {
         let message = format!("repositories that include each other never come to rest: {}", circle.join(" -> "));
-        return Err(Failure::terminal(condition::INCLUDE_UNAVAILABLE, INCLUDE_CIRCLE, message));
+        return Err(Failure::terminal(condition::INCLUDE_UNAVAILABLE, reason::INCLUDE_CIRCLE, message));
     }
     let unavailable = |reason, message| Err(Failure::transient(condition::INCLUDE_UNAVAILABLE, reason, message));
     let mut artifacts = Vec::new();
@@ -48,12 +39,12 @@ pub fn resolve(cache: &Cache<GitRepository>, object: &GitRepository) -> Result<V
         for path in [from_path, to_path].into_iter().flatten() {
             if inside(path).is_none() {
                 let message = format!("path calculation for include '{name}' failed: '{path}' leaves the repository");
-                return Err(Failure::terminal(condition::STORAGE_OPERATION_FAILED, ILLEGAL_PATH, message));
+                return Err(Failure::terminal(condition::STORAGE_OPERATION_FAILED, reason::ILLEGAL_PATH, message));
             }
         }
         let Some(other) = cache.get(&namespace, name) else {
             let message = format!("could not get resource for include '{name}': GitRepository not found");
-            return unavailable(NOT_FOUND, message);
+            return unavailable(reason::NOT_FOUND, message);
         };
         let Some(artifact) = other.status.as_ref().and_then(|status| status.artifact.clone()) else {
             return unavailable(reason::NO_ARTIFACT, format!("no artifact available for include '{name}'"));
@@ -83,7 +74,7 @@ pub async fn copy(
         let (from, to) = (include.from_path.as_deref().unwrap_or_default(), target_path(include));
         let failed = |error: String| {
             let message = format!("failed to copy '{name}' include from '{from}' to '{to}': {error}");
-            Failure::transient(condition::STORAGE_OPERATION_FAILED, COPY_FAILURE, message)
+            Failure::transient(condition::STORAGE_OPERATION_FAILED, reason::COPY_FAILURE, message)
         };
         let source = store.directory(artifact).await.map_err(|error| failed(error.to_string()))?;
         let source = source.join(inside(from).unwrap_or_default());

@@ -117,7 +117,7 @@ fn report<K: Source>(
     let known = before.common();
     if !not_acted_on.is_empty() && conditions::get(known.conditions, conditions::FIELDS_NOT_ACTED_ON).is_none() {
         let message = conditions::not_acted_on_message(not_acted_on);
-        context.reporter.warning(object, conditions::NOT_ACTED_ON, &message, &[]);
+        context.reporter.warning(object, reason::NOT_ACTED_ON, &message, &[]);
     }
     match outcome {
         Ok(stored) => {

@@ -9,9 +9,6 @@ use crate::kube_ext::remote::RemoteError;
 use kube::ResourceExt as _;
 use std::sync::Arc;
 
-/// Reason: the object asks for what this operator cannot do.
-const UNSUPPORTED: &str = "Unsupported";
-
 /// A way to the cluster.
 pub(super) enum Entry {
     /// It answers.
@@ -48,7 +45,7 @@ impl KustomizationController {
             }
             Err(IdentityError::Remote(RemoteError::Api { source, .. })) => return Err(*source),
             Err(error @ IdentityError::Remote(RemoteError::Unsupported { .. })) => {
-                Entry::Closed(Ending::Stalled { reason: UNSUPPORTED, message: error.to_string() })
+                Entry::Closed(Ending::Stalled { reason: reason::UNSUPPORTED, message: error.to_string() })
             }
             Err(error @ IdentityError::Remote(RemoteError::Missing(_))) => failed(format!("{error}; waiting for it")),
             Err(error) => failed(error.to_string()),

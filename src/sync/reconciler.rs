@@ -22,7 +22,7 @@ use crate::api::event;
 use crate::api::kustomize::v1::{Kustomization, KustomizationSpec, KustomizationStatus};
 use crate::api::meta::Artifact;
 use crate::api::unsupported;
-use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON, NOT_ACTED_ON};
+use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON};
 use crate::controller::{Context, Reconciler, Requeue, dependencies, jittered, namespaced_name};
 use crate::health::expressions::Checks;
 use crate::kube_ext::cluster::{Cluster, Clusters};
@@ -85,7 +85,7 @@ impl Reconciler for KustomizationController {
                  or elsewhere",
                 fields.join(", ")
             );
-            let ending = Ending::Stalled { reason: NOT_ACTED_ON, message };
+            let ending = Ending::Stalled { reason: reason::NOT_ACTED_ON, message };
             return self.finish(&object, &ending, &Facts::default(), &Told::default()).await;
         }
         if let Some(message) = dependencies::invalid(&object.spec.depends_on) {
@@ -370,7 +370,7 @@ impl KustomizationController {
         if let (before, Some(now)) = message(FIELDS_NOT_ACTED_ON)
             && before.as_ref() != Some(&now)
         {
-            reporter.warning(object, NOT_ACTED_ON, &now, about);
+            reporter.warning(object, reason::NOT_ACTED_ON, &now, about);
         }
         if !status::is_news(object.status.as_ref(), status) && told.changes.is_empty() {
             return;

@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{PROGRESSING, is_error, name, reason_in_words};
+use super::{is_error, name, reason_in_words};
+use crate::api::condition::reason;
 use crate::api::event::Event;
 
 /// Paths and bodies of the requests; none for an event that only says that work is under way.
 pub fn requests(event: &Event, routing_key: Option<&str>) -> Vec<(&'static str, Value)> {
     let routing_key = routing_key.unwrap_or_default();
-    if event.reason == PROGRESSING {
+    if event.reason == reason::PROGRESSING {
         return Vec::new();
     }
     let summary = format!("{}: {}", reason_in_words(event), name(event));
@@ -68,7 +69,7 @@ mod tests {
         });
         let expected = [("/v2/enqueue", resolved), ("/v2/change/enqueue", change)];
         assert_eq!(requests(&success(), Some("key")), expected);
-        let under_way = Event { reason: PROGRESSING.to_owned(), ..success() };
+        let under_way = Event { reason: reason::PROGRESSING.to_owned(), ..success() };
         assert!(requests(&under_way, Some("key")).is_empty());
     }
 }

@@ -69,7 +69,7 @@ fn a_failure_counts_and_stalls_with_its_own_message() {
     let message =
         edit(status, at(2), |on| on.failed(snapshot(2, "failed"), Action::Upgrade, " pod ui-1: it crashes\n"));
     assert_eq!(message, "Helm upgrade failed for release apps/ui with chart node@1.0.0: pod ui-1: it crashes");
-    edit(status, at(2), |on| on.stalled(RETRIES_EXCEEDED, "Failed to upgrade after 1 attempt(s)"));
+    edit(status, at(2), |on| on.stalled(reason::RETRIES_EXCEEDED, "Failed to upgrade after 1 attempt(s)"));
     assert_eq!(
         shown(status),
         [
