@@ -67,6 +67,8 @@ pub struct CrdArgs {
 /// Arguments of the hidden child guard.
 #[derive(Debug, Args)]
 pub struct GuardArgs {
+    /// The process that must be there, and be the parent.
+    pub parent: i32,
     /// The program and its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     pub command: Vec<OsString>,

@@ -92,7 +92,7 @@ fn apply_crds() -> ExitCode {
 }
 
 fn child_guard(args: &GuardArgs) -> ExitCode {
-    let error = process::exec_guarded(&args.command[0], &args.command[1..]);
+    let error = process::exec_guarded(args.parent, &args.command[0], &args.command[1..]);
     eprintln!("fairlead: cannot run {}: {error}", args.command[0].display());
     ExitCode::from(127)
 }

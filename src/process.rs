@@ -260,7 +260,7 @@ impl Command {
         let mut command = match guard_binary() {
             Some(guard) => {
                 let mut command = tokio::process::Command::new(guard);
-                command.arg(GUARD_SUBCOMMAND).arg(program);
+                command.arg(GUARD_SUBCOMMAND).arg(std::process::id().to_string()).arg(program);
                 command
             }
             None => tokio::process::Command::new(program),
@@ -304,10 +304,14 @@ fn guard_binary() -> Option<PathBuf> {
 }
 
 /// Replaces the current process by `program`, after asking the kernel to kill it when its parent
-/// (the operator) dies. Returns only on failure.
-pub fn exec_guarded(program: &OsStr, args: &[OsString]) -> std::io::Error {
+/// (the operator, of that id) dies. Returns only on failure.
+pub fn exec_guarded(parent: i32, program: &OsStr, args: &[OsString]) -> std::io::Error {
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
         return error.into();
+    }
+    // Of a death before that nobody tells.
+    if rustix::process::getppid().map(Pid::as_raw_nonzero).map(i32::from) != Some(parent) {
+        return std::io::Error::other("the operator is gone");
     }
     std::process::Command::new(program).args(args).exec()
 }

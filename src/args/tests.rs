@@ -88,9 +88,9 @@ fn bad_values_name_the_flag() {
 
 #[test]
 fn the_guard_passes_flags_on() {
-    let cli = Cli::try_parse_from(["fairlead", "child-guard", "helm", "upgrade", "--install", "-f", "-"]).unwrap();
+    let cli = Cli::try_parse_from(["fairlead", "child-guard", "7", "helm", "upgrade", "--install", "-f", "-"]).unwrap();
     let Command::ChildGuard(guard) = cli.command else { panic!("not the guard") };
-    assert_eq!(guard.command.len(), 5);
+    assert_eq!((guard.parent, guard.command.len()), (7, 5));
 }
 
 #[test]
