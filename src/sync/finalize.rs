@@ -2,7 +2,7 @@
 
 use super::garbage;
 use super::identity::Exit;
-use super::reconciler::{KustomizationController, inventory_of, owner_of, timeout};
+use super::reconciler::{KustomizationController, owner_of, timeout};
 use super::status::{self, Ending, Facts};
 use crate::api::condition::reason;
 use crate::api::kustomize::v1::{DeletionPolicy, Kustomization};
@@ -31,7 +31,7 @@ pub(super) async fn finalize(
     controller: &KustomizationController,
     object: &Kustomization,
 ) -> Result<Requeue, kube::Error> {
-    let inventory = inventory_of(object);
+    let inventory = controller.memories.inventory(object);
     if deletes_objects(object) && !inventory.is_empty() {
         let cluster = match controller.enter_to_leave(object).await? {
             Exit::Open(cluster) => cluster,

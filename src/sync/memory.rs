@@ -1,7 +1,7 @@
 //! What this run of the operator remembers of each Kustomization, to do no work twice. Losing it
 //! costs one full pass.
 
-use super::inventory::ObjectId;
+use super::inventory::{Inventory, ObjectId};
 use super::wait::Awaited;
 use crate::api::annotation;
 use crate::api::kustomize::v1::Kustomization;
@@ -47,8 +47,8 @@ impl Input {
 pub struct Memory {
     /// What it worked with.
     pub input: Input,
-    /// When every object was applied last, whether it had changed or not.
-    pub full_at: Instant,
+    /// When every object was applied last, whether it had changed or not; none while they could not even be read.
+    pub full_at: Option<Instant>,
     /// Digests of the manifests that are applied.
     pub digests: BTreeMap<ObjectId, u64>,
     /// Checksum of all manifests that were read.
@@ -67,7 +67,14 @@ pub struct Memory {
 
 /// Memories by namespace and name.
 #[derive(Debug, Default)]
-pub struct Memories(Mutex<HashMap<(String, String), Memory>>);
+pub struct Memories {
+    known: Mutex<HashMap<Key, Memory>>,
+    /// Inventories that are not on the status, because writing it failed.
+    unstored: Mutex<HashMap<Key, (Option<String>, Inventory)>>,
+}
+
+/// Namespace and name.
+type Key = (String, String);
 
 impl Memories {
     /// The memory of an object.
@@ -83,9 +90,70 @@ impl Memories {
     /// Drops the memory of an object.
     pub fn forget(&self, object: &Kustomization) {
         self.locked().remove(&namespaced_name(object));
+        self.unstored().remove(&namespaced_name(object));
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Memory>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What an object has applied: as its status says, and what could not be stored there. An entry too many does no harm:
+    /// whose an object is counts when it is deleted.
+    pub fn inventory(&self, object: &Kustomization) -> Inventory {
+        let mut inventory = Inventory::read(object.status.as_ref().and_then(|status| status.inventory.as_ref()));
+        if let Some((uid, unstored)) = self.unstored().get(&namespaced_name(object))
+            && *uid == object.metadata.uid
+        {
+            unstored.iter().for_each(|(id, version)| inventory.insert(id.clone(), version));
+        }
+        inventory
+    }
+
+    /// Notes whether an inventory is on the status.
+    pub fn wrote(&self, object: &Kustomization, inventory: &Inventory, stored: bool) {
+        let (key, uid) = (namespaced_name(object), object.metadata.uid.clone());
+        if stored {
+            self.unstored().remove(&key);
+        } else {
+            self.unstored().insert(key, (uid, inventory.clone()));
+        }
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Memory>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unstored(&self) -> std::sync::MutexGuard<'_, HashMap<Key, (Option<String>, Inventory)>> {
+        self.unstored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::kustomize::v1::{KustomizationSpec, KustomizationStatus};
+
+    fn inventory(names: &[&str]) -> Inventory {
+        let mut inventory = Inventory::default();
+        for name in names {
+            inventory.insert(ObjectId::parse(&format!("apps_{name}__ConfigMap")).unwrap(), "v1");
+        }
+        inventory
+    }
+
+    fn names(inventory: &Inventory) -> Vec<String> {
+        inventory.iter().map(|(id, _)| id.name.clone()).collect()
+    }
+
+    #[test]
+    fn what_was_applied_is_known_though_the_status_could_not_be_written() {
+        let mut object = Kustomization::new("apps", KustomizationSpec::default());
+        object.metadata.uid = Some("1".to_owned());
+        object.status =
+            Some(KustomizationStatus { inventory: Some(inventory(&["a", "b"]).write()), ..Default::default() });
+        let memories = Memories::default();
+        memories.wrote(&object, &inventory(&["b", "c"]), false);
+        assert_eq!(names(&memories.inventory(&object)), ["a", "b", "c"]);
+        let mut anew = object.clone();
+        anew.metadata.uid = Some("2".to_owned());
+        assert_eq!(names(&memories.inventory(&anew)), ["a", "b"], "another object of that name");
+        memories.wrote(&object, &inventory(&["b", "c"]), true);
+        assert_eq!(names(&memories.inventory(&object)), ["a", "b"], "as the status says");
     }
 }

@@ -42,6 +42,8 @@ const SHORTEST_POLL: Duration = Duration::from_millis(150);
 const LONGEST_POLL: Duration = Duration::from_secs(2);
 /// The pause while another Kustomization is asking the same cluster whether it answers.
 const ASKED_BY_ANOTHER: Duration = Duration::from_secs(1);
+/// The part of the interval after which everything is applied again: the next pass comes a little before or after it.
+const FULL_AFTER: f64 = 0.9;
 /// No timeout is shorter.
 const SHORTEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -170,10 +172,11 @@ impl KustomizationController {
         let input = Input::of(&object, artifact, material.digest(), work.cluster);
         let memory = self.memories.get(&object).filter(|memory| memory.input == input);
         let object = if memory.is_none() { self.begin(&object, artifact).await? } else { object };
-        let interval = object.spec.interval.to_std();
-        let full = memory.as_ref().is_none_or(|memory| memory.full_at.elapsed() >= interval);
+        let interval = object.spec.interval.to_std().mul_f64(FULL_AFTER);
+        let full_at = memory.as_ref().and_then(|memory| memory.full_at);
+        let full = full_at.is_none_or(|at| at.elapsed() >= interval);
         if let Some(memory) = memory.as_ref().filter(|memory| !full && memory.waiting_since.is_some()) {
-            let inventory = inventory_of(&object);
+            let inventory = self.memories.inventory(&object);
             let health = Health { inventory: &inventory, memory: memory.clone() };
             return self.check_health(&object, work, health, Told::default()).await;
         }
@@ -181,10 +184,12 @@ impl KustomizationController {
         self.note_begin(&object);
         let done = self.apply(&object, work, &material, &known, full).await;
         let period = Period::new(since, Timestamp::now());
-        let inventory = done.inventory.unwrap_or_else(|| inventory_of(&object));
+        // Nothing is applied where nothing could be read.
+        let full_at = if full && done.inventory.is_some() { Some(started) } else { full_at };
+        let inventory = done.inventory.unwrap_or_else(|| self.memories.inventory(&object));
         let mut memory = Memory {
             input,
-            full_at: memory.as_ref().filter(|_| !full).map_or(started, |memory| memory.full_at),
+            full_at,
             digests: done.digests,
             digest: done.digest,
             redactor: done.redactor,
@@ -264,7 +269,7 @@ impl KustomizationController {
             owner: owner_of(object),
             spec: &object.spec,
             material,
-            inventory: inventory_of(object),
+            inventory: self.memories.inventory(object),
             ceiling: self.context.config.prune_ceiling,
             consent: Consent {
                 revision: &artifact.revision,
@@ -337,7 +342,11 @@ impl KustomizationController {
     ) -> Result<Requeue, kube::Error> {
         let status = status::after(object, ending, facts, Timestamp::now());
         self.tell(object, &status, ending, facts, told);
-        self.context.put_status(object, status).await?;
+        let written = self.context.put_status(object, status).await;
+        if let Some(inventory) = facts.inventory {
+            self.memories.wrote(object, inventory, written.is_ok());
+        }
+        written?;
         let spec = &object.spec;
         Ok(match ending {
             Ending::Applied { .. } => Requeue::After(jittered(spec.interval.to_std())),
@@ -420,10 +429,6 @@ pub(super) fn timeout(spec: &KustomizationSpec) -> Duration {
 pub(super) fn owner_of(object: &Kustomization) -> Owner {
     let (namespace, name) = namespaced_name(object);
     Owner { namespace, name }
-}
-
-pub(super) fn inventory_of(object: &Kustomization) -> Inventory {
-    Inventory::read(object.status.as_ref().and_then(|status| status.inventory.as_ref()))
 }
 
 fn jiff_text(duration: Duration) -> String {
