@@ -1,7 +1,7 @@
 //! What every controller works with.
 
 use std::collections::HashSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use json_patch::jsonptr::PointerBuf;
@@ -53,8 +53,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// The releases (namespace and name) that were this operator's when it began to lead: nobody else
     /// is at work on them, whatever their status says. One that comes from another shard later may
-    /// still be worked on there.
-    pub inheritance: Arc<OnceLock<HashSet<(String, String)>>>,
+    /// still be worked on there. A release is none any more after its first pass.
+    pub inheritance: Arc<Mutex<HashSet<(String, String)>>>,
     /// What the watch does not show yet.
     pub written: Written,
 }
@@ -103,7 +103,8 @@ impl Context {
     /// This operator leads from now on.
     pub fn inherit(&self) {
         let own = self.caches.helm_releases.all().into_iter().filter(|release| self.is_own(release.as_ref()));
-        self.inheritance.get_or_init(|| own.map(|release| super::namespaced_name(release.as_ref())).collect());
+        let names = own.map(|release| super::namespaced_name(release.as_ref())).collect();
+        *self.inheritance.lock().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
     /// Objects of a kind in a namespace.
@@ -130,11 +131,13 @@ impl Context {
         }
     }
 
-    /// Replaces the whole status and returns the stored object; no request when it is equal.
+    /// Replaces the whole status; no request when it is equal. Returns the object as stored, or, when somebody else has
+    /// changed it meanwhile, as it was with the new status: a pass ends with the spec that it began with, and the next one
+    /// is on its way.
     pub async fn put_status<K>(&self, object: &K, status: K::Status) -> Result<Arc<K>, kube::Error>
     where
         K: Watched + Resource<Scope = NamespaceResourceScope> + HasStatus,
-        K::Status: Serialize + PartialEq,
+        K::Status: Serialize + Clone + PartialEq,
     {
         if object.status() == Some(&status) {
             return Ok(Arc::new(object.clone()));
@@ -147,7 +150,12 @@ impl Context {
             api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Json::<()>(replacement)).await?;
         let stored = Arc::new(stored);
         self.written.keep(stored.clone());
-        Ok(stored)
+        if is_as_it_was(object, stored.as_ref()) {
+            return Ok(stored);
+        }
+        let mut object = object.clone();
+        *object.status_mut() = stored.status().cloned();
+        Ok(Arc::new(object))
     }
 
     /// Adds the finalizer; a conflict with another writer is an error, to be tried again.
@@ -199,4 +207,9 @@ impl Context {
         self.wakes.forget(object);
         self.trace(self.changes.forget((&K::kind(&()), &namespace, &name), Timestamp::now()));
     }
+}
+
+/// Whether nobody changed what a pass goes by.
+fn is_as_it_was<K: Resource>(before: &K, after: &K) -> bool {
+    before.meta().generation == after.meta().generation && before.meta().annotations == after.meta().annotations
 }
