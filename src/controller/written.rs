@@ -41,9 +41,13 @@ impl Written {
         }
     }
 
-    /// Forgets an object that is gone.
+    /// Forgets an object that is gone; another one of its name may be there already.
     pub fn forget<K: Watched>(&self, object: &K) {
-        self.locked().remove(&key(object));
+        if let Entry::Occupied(kept) = self.locked().entry(key(object))
+            && kept.get().downcast_ref::<K>().is_none_or(|written| written.meta().uid == object.meta().uid)
+        {
+            kept.remove();
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, Objects> {
@@ -114,6 +118,16 @@ mod tests {
         let caught_up = cache(&[&old, &new]);
         written.caught_up(new.as_ref());
         assert_eq!(version(&written.freshest(old, &caught_up)), "10");
+    }
+
+    #[test]
+    fn the_end_of_an_object_is_not_that_of_the_next_one_of_its_name() {
+        let written = Written::default();
+        written.keep(object("b", "12"));
+        written.forget(object("a", "10").as_ref());
+        assert_eq!(written.locked().len(), 1);
+        written.forget(object("b", "11").as_ref());
+        assert!(written.locked().is_empty());
     }
 
     #[test]
