@@ -43,6 +43,8 @@ struct Listing {
     started: Instant,
     scope: Scope,
     refs: Result<Arc<Refs>, GitError>,
+    /// What the last poll saw that did not fail.
+    good: Option<Arc<Refs>>,
 }
 
 /// The mirror of one remote.
@@ -105,13 +107,15 @@ impl Mirror {
         let started = Instant::now();
         let listed = self.ask(|url| argv::ls_remote(url, scope), timeout).await;
         let refs = listed.map(|stdout| Arc::new(output::parse_refs(&stdout))).map_err(|error| self.explained(error));
-        if let (Ok(new), Some(Listing { refs: Ok(old), .. })) = (&refs, listing.as_ref())
+        let before = listing.as_ref().and_then(|known| known.good.clone());
+        if let (Ok(new), Some(old)) = (&refs, &before)
             && new != old
         {
             // Nobody may listen, in tests.
             let _ = self.moves.send(Arc::clone(&self.key));
         }
-        *listing = Some(Listing { started, scope, refs: refs.clone() });
+        let good = refs.as_ref().ok().cloned().or(before);
+        *listing = Some(Listing { started, scope, refs: refs.clone(), good });
         refs
     }
 

@@ -51,7 +51,14 @@ pub enum ForeignError {
 /// The artifact's archive, verified; fetched on behalf of `user` where it is somebody else's.
 pub async fn file(store: &Arc<ArtifactStore>, user: &Owner, artifact: &Artifact) -> Result<PathBuf, ForeignError> {
     match store.file(artifact).await {
-        Ok(file) => return Ok(file),
+        Ok(file) => {
+            // It was replaced once and is back: without a name of its own it would be collected.
+            let name = file_name(artifact);
+            if !store.serves(&artifact.url) && !store.is_named(user, &name, artifact) {
+                store.put_copy(user, &artifact.revision, &name, &file).await?;
+            }
+            return Ok(file);
+        }
         Err(StoreError::Missing { .. } | StoreError::Corrupt { .. }) if !store.serves(&artifact.url) => {}
         Err(error) => return Err(error.into()),
     }
@@ -82,10 +89,13 @@ async fn fetch(store: &Arc<ArtifactStore>, user: &Owner, artifact: &Artifact) ->
     if found != artifact.digest {
         return Err(ForeignError::Digest { url: shown(), found, expected: artifact.digest.clone() });
     }
-    let name = Path::new(&artifact.path).file_name().unwrap_or_default().to_string_lossy();
-    let name = if name.is_empty() { "artifact".into() } else { name };
-    store.put_copy(user, &artifact.revision, &name, &file).await?;
+    store.put_copy(user, &artifact.revision, &file_name(artifact), &file).await?;
     Ok(())
+}
+
+fn file_name(artifact: &Artifact) -> String {
+    let name = Path::new(&artifact.path).file_name().unwrap_or_default().to_string_lossy();
+    if name.is_empty() { "artifact".to_owned() } else { name.into_owned() }
 }
 
 #[cfg(test)]

@@ -340,7 +340,12 @@ impl Reconciler for HelmChartController {
         let outcome = self.work(&object, &mut status).await;
         let fields = unsupported::helm_chart(&object.spec);
         let interval = object.spec.interval.to_std();
-        lifecycle::end(&self.context, object.as_ref(), status, outcome, &fields, interval).await
+        let ended = lifecycle::end(&self.context, object.as_ref(), status, outcome, &fields, interval).await;
+        if ended.is_err() {
+            // The status does not have what was proven and stored: it must not pass for the artifact that it has.
+            self.proofs.forget(object.as_ref());
+        }
+        ended
     }
 }
 

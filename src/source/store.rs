@@ -117,6 +117,8 @@ pub struct ArtifactStore {
     base_url: String,
     verified: Mutex<HashMap<String, Seen>>,
     unpacked: tokio::sync::Mutex<HashSet<String>>,
+    /// Held while a blob gets a name, or is found to have none and goes.
+    naming: Mutex<()>,
     swept: Mutex<Option<SystemTime>>,
     retention: Retention,
     /// When names were replaced, as far as this process has seen it.
@@ -139,6 +141,7 @@ impl ArtifactStore {
             base_url,
             verified: Mutex::default(),
             unpacked: tokio::sync::Mutex::default(),
+            naming: Mutex::default(),
             swept: Mutex::default(),
             retention: Retention::default(),
             retired: Mutex::default(),
@@ -223,8 +226,7 @@ impl ArtifactStore {
         let store = Arc::clone(self);
         let (named, revision) = (path.clone(), revision.to_owned());
         let (digest, size) = blocking(move || {
-            let (digest, size) = store.write_blob(write)?;
-            store.name(&digest, &named)?;
+            let (digest, size) = store.put_named(write, &named)?;
             store.retire_names(&directory, &named)?;
             store.sweep();
             Ok((digest, size))
@@ -252,7 +254,11 @@ impl ArtifactStore {
         let digest = digest_of(artifact)?.to_owned();
         let path = Path::new(&artifact.path).with_file_name(safe_name(alias)?);
         let (store, named) = (Arc::clone(self), path.clone());
-        blocking(move || store.name(&digest, &named)).await?;
+        blocking(move || {
+            let _naming = store.naming();
+            store.name(&digest, &named)
+        })
+        .await?;
         Ok(self.url(&path.to_string_lossy()))
     }
 
@@ -318,22 +324,34 @@ impl ArtifactStore {
         Some(self.root.join("names").join(safe))
     }
 
-    fn write_blob(
+    /// Writes a blob and gives it a name.
+    fn put_named(
         &self,
         write: impl FnOnce(&mut fs::File) -> Result<(), ArchiveError>,
+        name: &Path,
     ) -> Result<(String, u64), StoreError> {
         let tmp_dir = self.root.join("tmp");
         let mut tmp = tempfile::NamedTempFile::new_in(&tmp_dir).map_err(|source| self.io(&tmp_dir, source))?;
         write(tmp.as_file_mut()).map_err(|error| self.archive(error))?;
         let (digest, size) = hash(tmp.path()).map_err(|source| self.io(tmp.path(), source))?;
         let blob = self.blob(&digest);
+        let _naming = self.naming();
         // A sound blob stays as it is: other artifacts are named by links to that very file.
         if self.verify(&digest, "").is_err() {
             let persisted = tmp.persist(&blob).map_err(|error| self.io(&blob, error.error))?;
             let meta = persisted.metadata().map_err(|source| self.io(&blob, source))?;
             self.verified().insert(digest.clone(), Seen::of(&meta));
         }
+        self.name(&digest, name)?;
         Ok((digest, size))
+    }
+
+    /// Whether this object has the artifact under that file name.
+    pub fn is_named(&self, owner: &Owner, file_name: &str, artifact: &Artifact) -> bool {
+        let inode = |path: PathBuf| fs::metadata(path).ok().map(|meta| meta.ino());
+        let Owner { kind, namespace, name } = owner;
+        let named = self.named_file(&kind.to_ascii_lowercase(), namespace, name, file_name).and_then(inode);
+        named.is_some() && digest_of(artifact).ok().and_then(|digest| inode(self.blob(digest))) == named
     }
 
     fn verify(&self, digest: &str, path: &str) -> Result<PathBuf, StoreError> {
@@ -385,23 +403,35 @@ impl ArtifactStore {
         }
         let Ok(blobs) = fs::read_dir(self.root.join("blobs")) else { return };
         for blob in blobs.flatten() {
-            let Ok(meta) = blob.metadata() else { continue };
-            let unnamed_for = now
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .ok()
-                .and_then(|now| now.checked_sub(Duration::from_secs(meta.ctime().try_into().ok()?)));
-            if meta.nlink() == 1 && unnamed_for.is_some_and(|age| age > GRACE) {
-                let digest = blob.file_name().to_string_lossy().into_owned();
-                self.verified().remove(&digest);
-                // Losing this race costs a later sweep, nothing else.
-                let _ = fs::remove_file(blob.path());
-                let _ = fs::remove_dir_all(self.root.join("trees").join(digest));
+            let digest = blob.file_name().to_string_lossy().into_owned();
+            let naming = self.naming();
+            if !is_long_unnamed(&blob.path(), now) {
+                continue;
             }
+            self.verified().remove(&digest);
+            // What cannot be removed now is found by a later sweep.
+            let _ = fs::remove_file(blob.path());
+            drop(naming);
+            self.remove_tree(&digest);
         }
+    }
+
+    /// Takes a tree away as a whole: whoever is reading it must not take a part for all of it.
+    fn remove_tree(&self, digest: &str) {
+        let Ok(gone) = self.scratch() else { return };
+        let mut unpacked = self.unpacked.blocking_lock();
+        unpacked.remove(digest);
+        // There may be none.
+        let _ = fs::rename(self.root.join("trees").join(digest), gone.path().join(digest));
+        drop(unpacked);
     }
 
     fn blob(&self, digest: &str) -> PathBuf {
         self.root.join("blobs").join(digest)
+    }
+
+    fn naming(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn verified(&self) -> std::sync::MutexGuard<'_, HashMap<String, Seen>> {
@@ -418,6 +448,13 @@ impl ArtifactStore {
     fn archive(&self, error: ArchiveError) -> StoreError {
         if error.is_disk_full() { StoreError::DiskFull(self.root.clone()) } else { StoreError::Archive(error) }
     }
+}
+
+/// Whether a blob has had no name for longer than the grace time.
+fn is_long_unnamed(blob: &Path, now: SystemTime) -> bool {
+    let Ok(meta) = fs::metadata(blob) else { return false };
+    let since = u64::try_from(meta.ctime()).map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    meta.nlink() == 1 && since.is_ok_and(|since| now.duration_since(since).is_ok_and(|age| age > GRACE))
 }
 
 /// The time in whole seconds, which is what Kubernetes keeps of it.
