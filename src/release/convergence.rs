@@ -190,7 +190,7 @@ impl World {
         self.write(|world| {
             let target = world.desired.target.clone();
             let rendering = world.desired.rendering.clone();
-            world.journal = Some(Journal { target, action, base, config_digest, rendering });
+            world.journal = Some(Journal { target, action, base, config_digest, rendering, forced: false });
         })
     }
 
@@ -205,6 +205,7 @@ impl World {
                 last_deployed: Some(world.now),
                 deleted: None,
                 description: description.to_owned(),
+                server_side: false,
             };
             world.revisions.insert(0, made);
         })

@@ -33,6 +33,7 @@ pub fn journal(
     let attempted = status.last_attempted_config_digest.clone().filter(|_| makes_release);
     let same = makes_release && status.last_attempted_generation == Some(generation);
     Some(Journal {
+        forced: false,
         target: target.clone(),
         action,
         base,

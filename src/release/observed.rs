@@ -123,6 +123,8 @@ pub struct Revision {
     pub deleted: Option<Timestamp>,
     /// Helm's own words about it.
     pub description: String,
+    /// The API server applied it, not helm.
+    pub server_side: bool,
 }
 
 /// A revision's status, in as many cases as decisions tell apart.
@@ -267,6 +269,9 @@ pub struct Journal {
     /// What changes the objects that it renders.
     #[serde(default)]
     pub rendering: Rendering,
+    /// It was asked for by annotation, though nothing had changed.
+    #[serde(default)]
+    pub forced: bool,
 }
 
 /// What a look at the objects of a revision gave; the texts name objects and reasons.
@@ -336,10 +341,11 @@ impl Observed {
             })
     }
 
-    /// Whether the journal shows that `version` was begun by an action of ours that is gone.
+    /// Whether the journal shows that `version` was begun by an action of ours that is gone. An action makes one
+    /// revision: what is newer than that was made by somebody else since.
     pub fn begun_by_us(&self, version: i64) -> bool {
         let journal = self.journal.as_ref();
-        journal.is_some_and(|entry| entry.target == self.desired.target && version > entry.base)
+        journal.is_some_and(|entry| entry.target == self.desired.target && version == entry.base + 1)
     }
 
     /// Whether a deletion that is under way was begun by an action of ours that is gone.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::course::{Ran, Started};
 use super::fault::Fault;
@@ -24,7 +24,7 @@ use crate::helm::crds;
 use crate::helm::output::Cause;
 use crate::helm::record_size::{self, RecordSize};
 use crate::postrender::Instructions;
-use crate::release::observed::{Action, Journal, Observed, Phase, Target};
+use crate::release::observed::{Action, Journal, Observed, Phase, Revision, Target};
 use crate::release::status::failure_reason;
 use crate::source::foreign::{self, ForeignError};
 use crate::source::lifecycle;
@@ -44,6 +44,8 @@ pub enum Outcome {
     Done(String),
     /// Helm failed.
     Failed(String),
+    /// Nothing was done: the object changed before helm could be started, or the operator is to end.
+    Overtaken,
 }
 
 /// Why no release was made.
@@ -93,25 +95,28 @@ impl Pass<'_> {
         why: &str,
     ) -> Result<Next, Fault> {
         let Some(_slot) = self.slot().await else {
-            return Ok(Next::End(Requeue::After(std::time::Duration::ZERO)));
+            return Ok(Next::OVERTAKEN);
         };
         let desired = &inputs.desired;
         let (kind, namespace, name) = self.named();
         tracing::info!(kind, namespace, name, action = action.as_str(), why, "running helm");
         let limit = Duration::from(desired.settings(action).timeout);
+        let asked = self.status.last_handled_force_at.clone();
         self.editor().begins(desired, action, facts.same_attempt(), limit);
         self.status.last_attempted_revision_digest.clone_from(&self.oci_digest);
         self.requests_are_handled();
         self.save().await?;
         let base = facts.newest().map_or(0, |newest| newest.version);
         let (config_digest, rendering) = (desired.config_digest.clone(), desired.rendering.clone());
-        let entry = Journal { target: desired.target.clone(), action, base, config_digest, rendering };
+        let forced = facts.desired.forced;
+        let entry = Journal { target: desired.target.clone(), action, base, config_digest, rendering, forced };
         if let Err(error) = self.controller.journal.begin(entry) {
+            self.status.last_handled_force_at = asked;
             return Ok(self.failed_early(inputs, action, &error.to_string()));
         }
         self.ran_helm = true;
         let started = Started::now();
-        let result = self.make_release(inputs, action, base > 0).await;
+        let result = self.make_release(inputs, action, facts.newest()).await;
         let result = result.map_err(|failure| {
             let said = inputs.redactor.text(&failure.said).into_owned();
             Failure { said, ..failure }
@@ -127,12 +132,19 @@ impl Pass<'_> {
         });
         match result {
             Ok(()) => Ok(Next::Changed),
-            Err(failure) => self.after_failure(inputs, action, base, failure).await,
+            Err(failure) => {
+                let next = self.after_failure(inputs, action, base, failure).await?;
+                if matches!(next, Next::End(Requeue::Backoff { .. })) {
+                    // Nothing came of it: what was asked for is still to be done.
+                    self.status.last_handled_force_at = asked;
+                }
+                Ok(next)
+            }
         }
     }
 
     /// The chart's definitions first, then the release; what went wrong in words.
-    async fn make_release(&self, inputs: &Inputs, action: Action, kept: bool) -> Result<(), Failure> {
+    async fn make_release(&self, inputs: &Inputs, action: Action, newest: Option<&Revision>) -> Result<(), Failure> {
         if let Some(size) = record_size_of(inputs, record_size::look).await.filter(RecordSize::is_too_large) {
             return Err(Failure::for_good(size.explanation()));
         }
@@ -147,7 +159,7 @@ impl Pass<'_> {
         let instructions = Instructions::of(&self.object, &self.controller.context.config.kustomize);
         let workplace = helm.workplace(&instructions).map_err(|error| error.to_string())?;
         let renderer = PostRenderer { program: workplace.program().to_owned(), instructions: workplace.instructions() };
-        let action = ChartAction { post_renderer: Some(renderer), ..self.chart_action(inputs, action, kept) };
+        let action = ChartAction { post_renderer: Some(renderer), ..self.chart_action(inputs, action, newest) };
         let Err(error) = helm.release(&action, &inputs.values).await else { return Ok(()) };
         // Helm 4 only says that something failed.
         if let Some(why) = workplace.failure() {
@@ -187,7 +199,7 @@ impl Pass<'_> {
         match newest.map(|newest| (newest.version, newest.status)) {
             None if failure.for_good => Ok(self.failed_for_good(inputs, action, &said)),
             None => Ok(self.failed_early(inputs, action, &said)),
-            Some((version, _)) if failure.held_by_another => Ok(self.leave_to_another(version, &said)),
+            Some((version, _)) if failure.held_by_another => self.leave_to_another(version, &said).await,
             Some((version, status)) => {
                 let trouble = self.hook_trouble(target, version, &inputs.redactor).await;
                 let said = trouble.map_or_else(|| said.clone(), |trouble| format!("{said}; {trouble}"));
@@ -202,7 +214,7 @@ impl Pass<'_> {
 
     /// The release was taken by another helm client since it was looked at: what that one makes is no
     /// half-made revision of ours.
-    pub fn leave_to_another(&self, version: i64, said: &str) -> Next {
+    pub async fn leave_to_another(&mut self, version: i64, said: &str) -> Result<Next, Fault> {
         let (kind, namespace, name) = self.named();
         tracing::warn!(
             kind,
@@ -213,7 +225,10 @@ impl Pass<'_> {
             "another helm client works on the release: somebody by hand, or a second operator?"
         );
         self.end_journal();
-        Next::Changed
+        // Or the next operator takes over what the status says is under way.
+        self.editor().progressing("another helm client works on the release");
+        self.save().await?;
+        Ok(Next::Changed)
     }
 
     fn failed_early(&mut self, inputs: &Inputs, action: Action, said: &str) -> Next {
@@ -232,22 +247,39 @@ impl Pass<'_> {
         Next::End(Requeue::OnChange)
     }
 
-    /// A slot for a helm process; `None` when the object changed while waiting for one.
+    /// A slot for a helm process; `None` when the object changed while waiting for one, or is
+    /// another operator's by now, or when this one is to end.
     pub async fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        let slots = &self.controller.slots;
+        self.slot_of(&self.controller.slots).await
+    }
+
+    /// The same for a helm process that only looks on.
+    pub async fn test_slot(&self) -> Option<OwnedSemaphorePermit> {
+        self.slot_of(&self.controller.test_slots).await
+    }
+
+    async fn slot_of(&self, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        let context = &self.controller.context;
+        if context.shutdown.is_cancelled() {
+            return None;
+        }
         if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
             return Some(slot);
         }
-        let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+        let slot = tokio::select! {
+            slot = Arc::clone(slots).acquire_owned() => slot.expect("the semaphore is never closed"),
+            () = context.shutdown.cancelled() => return None,
+        };
         let (namespace, name) = crate::controller::namespaced_name(self.object.as_ref());
-        let now = self.controller.context.caches.helm_releases.get(&namespace, &name)?;
+        let now = context.caches.helm_releases.get(&namespace, &name)?;
         let same = now.metadata.generation <= self.object.metadata.generation
-            && now.metadata.deletion_timestamp == self.object.metadata.deletion_timestamp;
+            && now.metadata.deletion_timestamp == self.object.metadata.deletion_timestamp
+            && context.is_own(now.as_ref());
         same.then_some(slot)
     }
 
-    /// `kept` says that helm's storage holds a release of that name, deleted or not.
-    fn chart_action(&self, inputs: &Inputs, action: Action, kept: bool) -> ChartAction {
+    /// `newest` is what helm's storage holds under that name, deleted or not.
+    fn chart_action(&self, inputs: &Inputs, action: Action, newest: Option<&Revision>) -> ChartAction {
         let (install, upgrade) = (self.object.spec.install.as_ref(), self.object.spec.upgrade.as_ref());
         let settings = inputs.desired.settings(action);
         let either = |of_install: Option<bool>, of_upgrade: Option<bool>| {
@@ -277,11 +309,11 @@ impl Pass<'_> {
                 upgrade.map(|u| u.disable_take_ownership),
             ),
             // A deleted release whose records were kept must not keep its name from being used again.
-            replace: action == Action::Install && (kept || install.is_some_and(|i| i.replace)),
+            replace: action == Action::Install && (newest.is_some() || install.is_some_and(|i| i.replace)),
             force: upgrade.is_some_and(|u| u.force),
             preserve_values: upgrade.is_some_and(|u| u.preserve_values),
             cleanup_on_fail: upgrade.is_some_and(|u| u.cleanup_on_fail),
-            server_side: self.is_server_side(&inputs.desired.target, action),
+            server_side: self.is_server_side(action, newest),
             wait: settings.wait && inputs.package.late_hooks,
             max_history: max_history(&self.object.spec),
             post_renderer: None,
@@ -290,7 +322,7 @@ impl Pass<'_> {
 
     /// Whether helm 4 lets the API server apply: new releases unless told otherwise, others as they
     /// began.
-    fn is_server_side(&self, target: &Target, action: Action) -> bool {
+    fn is_server_side(&self, action: Action, newest: Option<&Revision>) -> bool {
         let spec = &self.object.spec;
         if action == Action::Install {
             return spec.install.as_ref().and_then(|install| install.server_side_apply).unwrap_or(true);
@@ -298,7 +330,7 @@ impl Pass<'_> {
         match spec.upgrade.as_ref().and_then(|upgrade| upgrade.server_side_apply) {
             Some(ServerSideApplyMode::Enabled) => true,
             Some(ServerSideApplyMode::Disabled) => false,
-            None | Some(ServerSideApplyMode::Auto) => self.cluster.tools.storage.is_server_side(target),
+            None | Some(ServerSideApplyMode::Auto) => newest.is_some_and(|newest| newest.server_side),
         }
     }
 
@@ -321,15 +353,13 @@ impl Pass<'_> {
         };
         let chart = format!("{}@{}", newest.chart_name, newest.chart_version);
         let uninstall = self.object.spec.uninstall.clone().unwrap_or_default();
+        let Some(_slot) = self.slot().await else { return Ok(Outcome::Overtaken) };
         if !uninstall.disable_wait
             && let Some(stored) = self.cluster.tools.storage.stored(target, newest.version).await?
         {
             let objects = self.cluster.tools.verifier.learn(target, newest.version, stored.manifest());
             self.controller.leaving.begin(target, objects);
         }
-        let Some(_slot) = self.slot().await else {
-            return Ok(Outcome::Failed("the object changed meanwhile".to_owned()));
-        };
         let action = UninstallAction {
             release_name: target.name.clone(),
             namespace: target.namespace.clone(),

@@ -72,6 +72,7 @@ impl Pass<'_> {
             } else if reachable && !self.is_uninstalled(target).await? {
                 match self.uninstall(target).await? {
                     Outcome::Failed(message) => return Ok(Some(self.stays(&message))),
+                    Outcome::Overtaken => return Ok(Some(Requeue::After(Duration::ZERO))),
                     Outcome::Done(message) => {
                         let reporter = &self.controller.context.reporter;
                         reporter.normal(self.object.as_ref(), reason::UNINSTALL_SUCCEEDED, &message, &[]);

@@ -14,7 +14,7 @@ use super::resolve::Inputs;
 use super::steps::{LONGEST_PAUSE, Next};
 use super::told::Told;
 use crate::api::annotation;
-use crate::api::condition::{DRIFTED, READY, reason};
+use crate::api::condition::{READY, reason};
 use crate::api::helm::v2::{DriftDetectionMode, Snapshot};
 use crate::controller::conditions;
 use crate::controller::{Requeue, jittered};
@@ -47,7 +47,8 @@ pub struct Drifts {
     looks: Mutex<HashMap<Target, Look>>,
 }
 
-struct Look {
+/// A look at the objects of a release.
+pub struct Look {
     at: Instant,
     occasion: Occasion,
 }
@@ -69,6 +70,11 @@ impl Look {
 }
 
 impl Drifts {
+    /// Notes a look whose result is on the status.
+    pub fn note(&self, target: Target, look: Look) {
+        self.locked().insert(target, look);
+    }
+
     /// Forgets a release; its next pass looks.
     pub fn forget(&self, target: &Target) {
         self.locked().remove(target);
@@ -87,12 +93,10 @@ impl Pass<'_> {
         if let Some(seen) = self.seen.as_ref().filter(|seen| seen.version == version) {
             return (!seen.drifted.is_empty()).then_some(Drift::Found { correct });
         }
-        // What a look gave may not have been stored.
-        let told = conditions::get(&self.status.conditions, DRIFTED).is_some();
         let occasion = self.occasion(version);
         let looks = self.controller.drifts.locked();
         let rest = looks.get(target).and_then(|look| look.rest(&occasion, self.interval(), Instant::now()));
-        (!told || rest.is_none()).then_some(Drift::Unseen)
+        rest.is_none().then_some(Drift::Unseen)
     }
 
     /// Whether drift is corrected, not only told; `None` when nobody wants to know of it.
@@ -118,7 +122,8 @@ impl Pass<'_> {
             self.editor().drift_is_unknown();
             return self.at_interval();
         }
-        let looked = self.controller.drifts.locked().get(target).map(|look| look.at.elapsed());
+        let looked = self.looked.as_ref().map(|(_, look)| look.at.elapsed());
+        let looked = looked.or_else(|| self.controller.drifts.locked().get(target).map(|look| look.at.elapsed()));
         let left = jittered(self.interval()).saturating_sub(looked.unwrap_or_default());
         Requeue::After(left.max(Duration::from_millis(100)))
     }
@@ -140,8 +145,7 @@ impl Pass<'_> {
         if look.drifted.is_empty() && !unseen.is_empty() {
             return Ok(self.cannot_be_seen(&unseen));
         }
-        let look_done = Look { at: Instant::now(), occasion: self.occasion(version) };
-        self.controller.drifts.locked().insert(target.clone(), look_done);
+        self.looked = Some((target.clone(), Look { at: Instant::now(), occasion: self.occasion(version) }));
         if look.drifted.is_empty() {
             self.editor().not_drifted();
         }
@@ -179,25 +183,25 @@ impl Pass<'_> {
     }
 
     /// Tells what was found. It is dealt with then.
-    pub(super) fn warn_of_drift(&mut self, target: &Target) -> Next {
+    pub(super) fn warn_of_drift(&mut self) -> Next {
         let Some((seen, snapshot)) = self.found() else {
             return Next::Remembered;
         };
         self.tell_of_drift(&seen, &snapshot);
-        self.after_drift(target, &seen)
+        self.after_drift(&seen)
     }
 
     /// What was found is dealt with: the pass goes on, unless there is more that was not seen.
-    fn after_drift(&mut self, target: &Target, seen: &Seen) -> Next {
+    fn after_drift(&mut self, seen: &Seen) -> Next {
         if seen.unseen.is_empty() {
             return Next::Remembered;
         }
-        self.controller.drifts.forget(target);
+        self.looked = None;
         self.cannot_be_seen(&seen.unseen)
     }
 
     /// Undoes what was found.
-    pub(super) async fn correct_drift(&mut self, target: &Target) -> Result<Next, Fault> {
+    pub(super) async fn correct_drift(&mut self) -> Result<Next, Fault> {
         let Some((seen, snapshot)) = self.found() else {
             return Ok(Next::Remembered);
         };
@@ -220,7 +224,7 @@ impl Pass<'_> {
             let message = format!("Cluster state of release {release} has been corrected:\n{done}");
             self.editor().drift_corrected(&message);
             self.tell(reason::DRIFT_CORRECTED, &message, &Told::of(&snapshot));
-            return Ok(self.after_drift(target, &seen));
+            return Ok(self.after_drift(&seen));
         }
         let failed = failed.join("\n");
         let message = if corrected.is_empty() {
@@ -229,7 +233,7 @@ impl Pass<'_> {
             let failed = format!("Failed to partially correct cluster state of release {release}:\n{failed}");
             format!("{failed}\n\nSuccessful corrections:\n{done}")
         };
-        self.controller.drifts.forget(target);
+        self.looked = None;
         Ok(self.drift_stays(&message, &snapshot))
     }
 

@@ -93,12 +93,20 @@ impl Journal {
 impl Pass<'_> {
     /// Takes over what an operator that is gone had begun, before the status says anything else.
     pub(super) async fn inherit(&self) -> Result<(), Fault> {
-        let (context, journal) = (&self.controller.context, &self.controller.journal);
-        let target = target(&self.object);
+        let name = namespaced_name(self.object.as_ref());
+        let inheritance = || self.controller.context.inheritance.lock().unwrap_or_else(PoisonError::into_inner);
+        if inheritance().contains(&name) {
+            self.take_over().await?;
+            // From now on what the status says is this operator's own.
+            inheritance().remove(&name);
+        }
+        Ok(())
+    }
+
+    async fn take_over(&self) -> Result<(), Fault> {
+        let (journal, target) = (&self.controller.journal, target(&self.object));
         let own = target.cluster.is_empty();
-        let inheritance = context.inheritance.get();
-        if !inheritance.is_some_and(|known| known.contains(&namespaced_name(self.object.as_ref())))
-            || journal.entry(&target).is_some()
+        if journal.entry(&target).is_some()
             // Of a release in another cluster nothing is known yet but what is on record.
             || (!own && status::recorded(&self.status, &target).is_none())
         {
@@ -137,6 +145,7 @@ mod tests {
             base: 3,
             config_digest: "a".to_owned(),
             rendering: Rendering::default(),
+            forced: true,
         };
         let open = || Journal::open(directory.path()).expect("opens");
         open().begin(entry.clone()).expect("writes");

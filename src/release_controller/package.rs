@@ -13,6 +13,9 @@ use crate::yaml;
 /// The longest file of a chart that is looked into; longer ones are data.
 const LONGEST_FILE: u64 = 4 << 20;
 
+/// Packages that are kept in mind.
+const MOST: usize = 1024;
+
 /// Why a packaged chart cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
@@ -54,7 +57,13 @@ impl Packages {
         let path = path.to_owned();
         let read = tokio::task::spawn_blocking(move || read(&path)).await;
         let found = Arc::new(read.map_err(|_| PackageError::GivenUp)??);
-        self.locked().insert(digest.to_owned(), found.clone());
+        let mut known = self.locked();
+        // Each version of each chart that ever was: to read those in use once more costs little.
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(digest.to_owned(), found.clone());
+        drop(known);
         Ok(found)
     }
 

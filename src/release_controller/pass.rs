@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use super::ReleaseController;
 use super::cluster::Cluster;
 use super::course::Tries;
-use super::drift::Seen;
+use super::drift::{Look, Seen};
 use super::fault::Fault;
 use super::triggers::target;
 use crate::api::condition::{READY, reason};
@@ -18,6 +18,7 @@ use crate::api::helm::v2::{HelmRelease, HelmReleaseSpec, HelmReleaseStatus, Post
 use crate::api::{annotation, unsupported};
 use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON};
 use crate::controller::{Requeue, jittered, namespaced_name};
+use crate::release::observed::Target;
 use crate::release::status::Editor;
 
 /// A pass over one object.
@@ -36,6 +37,8 @@ pub struct Pass<'c> {
     pub ran_helm: bool,
     /// What a look for drift gave in this pass.
     pub seen: Option<Seen>,
+    /// That look, which counts once the status is stored.
+    pub looked: Option<(Target, Look)>,
     /// Helm was run to set a failure back in this pass.
     pub remediated: bool,
     /// The journal's entry is of no more use once the status is stored.
@@ -59,6 +62,7 @@ impl<'c> Pass<'c> {
             helm_said: None,
             ran_helm: false,
             seen: None,
+            looked: None,
             remediated: false,
             journal_is_done: false,
             tries: Tries::default(),
@@ -71,7 +75,11 @@ impl<'c> Pass<'c> {
         self.note_begin();
         self.note_request();
         self.note_unsupported().await;
-        let end = match self.work().await {
+        let worked = self.work().await;
+        if worked.is_err() {
+            self.looked = None;
+        }
+        let end = match worked {
             Ok(end) => end,
             Err(Fault::Api(error)) => self.state_unknown(error).await?,
             Err(Fault::Storage(why)) => {
@@ -82,6 +90,9 @@ impl<'c> Pass<'c> {
         };
         self.save().await?;
         self.note_end();
+        if let Some((target, look)) = self.looked.take() {
+            self.controller.drifts.note(target, look);
+        }
         if self.journal_is_done {
             self.end_journal();
         }

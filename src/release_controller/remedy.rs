@@ -46,7 +46,7 @@ impl Pass<'_> {
             return Ok(Next::Changed);
         };
         let Some(_slot) = self.slot().await else {
-            return Ok(Next::End(Requeue::After(std::time::Duration::ZERO)));
+            return Ok(Next::OVERTAKEN);
         };
         if let Err(why) = self.begin(inputs, Action::Rollback, base).await? {
             return Ok(self.rollback_failed_early(&previous, &why));
@@ -78,7 +78,7 @@ impl Pass<'_> {
             return Ok(self.rollback_failed_early(&previous, &said));
         };
         if held_by_another {
-            return Ok(self.leave_to_another(newest.version, &said));
+            return self.leave_to_another(newest.version, &said).await;
         }
         if newest.status == Phase::Pending {
             storage.break_lock(target, newest.version, &said).await?;
@@ -103,7 +103,8 @@ impl Pass<'_> {
         tracing::info!(kind, namespace, name, action = action.as_str(), why = "the release failed", "running helm");
         self.editor().runs(action.as_str(), Duration::from(inputs.desired.settings(action).timeout));
         self.save().await?;
-        let entry = Journal { target, action, base, config_digest: String::new(), rendering: Rendering::default() };
+        let (config_digest, rendering) = (String::new(), Rendering::default());
+        let entry = Journal { target, action, base, config_digest, rendering, forced: false };
         Ok(self.controller.journal.begin(entry).map_err(|error| error.to_string()))
     }
 
@@ -151,6 +152,10 @@ impl Pass<'_> {
         self.remediated = true;
         match self.uninstall(&target).await? {
             Outcome::Failed(why) => Ok(self.removal_failed(&snapshot, &why, &told)),
+            Outcome::Overtaken => {
+                self.journal_is_done = true;
+                Ok(Next::OVERTAKEN)
+            }
             Outcome::Done(_) => {
                 let gone = Snapshot {
                     status: "uninstalled".to_owned(),

@@ -61,6 +61,11 @@ fn tries_after(facts: &Observed, next: Action) -> Tries {
     if on_failure.is_bounded() { Tries::Numbered } else { Tries::Endless }
 }
 
+impl Next {
+    /// Another pass is due, with what is known by then.
+    pub const OVERTAKEN: Self = Self::End(Requeue::After(Duration::ZERO));
+}
+
 impl Pass<'_> {
     /// Brings the release to what is desired, as far as that goes now.
     pub async fn release(&mut self, inputs: &Inputs) -> Result<Requeue, Fault> {
@@ -146,8 +151,8 @@ impl Pass<'_> {
             Decision::Record { version } => self.take_record(inputs, version, facts.action_of(version)).await,
             Decision::Verify { version } => self.verify(inputs, facts, version).await,
             Decision::DetectDrift { version } => self.detect_drift(inputs, version).await,
-            Decision::CorrectDrift { .. } => self.correct_drift(target).await,
-            Decision::WarnDrift { .. } => Ok(self.warn_of_drift(target)),
+            Decision::CorrectDrift { .. } => self.correct_drift().await,
+            Decision::WarnDrift { .. } => Ok(self.warn_of_drift()),
             Decision::Wait { version, again, why } => {
                 let message = format!("Waiting for release {}/{}.v{version}: {why}", target.namespace, target.name);
                 self.editor().progressing(&message);
@@ -346,6 +351,9 @@ impl Pass<'_> {
     }
 
     async fn discard(&mut self, target: &Target, version: i64) -> Result<Next, Fault> {
+        if self.controller.journal.entry(target).is_some_and(|entry| entry.forced) {
+            self.status.last_handled_force_at = None;
+        }
         self.cluster.tools.storage.discard(target, version).await?;
         let (kind, namespace, name) = self.named();
         tracing::info!(kind, namespace, name, version, "removed the half-made revision of an interrupted action");
@@ -392,6 +400,7 @@ impl Pass<'_> {
                 self.editor().uninstall_failed(&message);
                 Ok(Next::End(Requeue::Backoff { max: LONGEST_PAUSE }))
             }
+            Outcome::Overtaken => Ok(Next::OVERTAKEN),
         }
     }
 }

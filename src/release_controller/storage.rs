@@ -101,11 +101,6 @@ impl Storage {
         Ok(found)
     }
 
-    /// Whether the newest revision was applied by the API server, as of the last look.
-    pub fn is_server_side(&self, target: &Target) -> bool {
-        self.known(target).first().is_some_and(|newest| newest.server_side)
-    }
-
     /// Whether that revision was applied by the API server; `None` when it is not kept.
     pub async fn was_server_side(&self, target: &Target, version: i64) -> Result<Option<bool>, Fault> {
         if let Some(known) = self.known(target).iter().find(|known| known.version == version) {
@@ -153,6 +148,7 @@ fn revision(summary: &ReleaseSummary) -> Revision {
         last_deployed: summary.last_deployed,
         deleted: summary.deleted,
         description: summary.description.to_string(),
+        server_side: summary.server_side,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Runs the chart's tests, and reads from helm's storage how they went.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -39,12 +38,13 @@ impl Pass<'_> {
         let target = &inputs.desired.target;
         let test = self.object.spec.test.clone().unwrap_or_default();
         let timeout = settings::test_timeout(&self.object.spec);
+        let Some(_slot) = self.test_slot().await else {
+            return Ok(Next::OVERTAKEN);
+        };
         let (kind, namespace, name) = self.named();
         tracing::info!(kind, namespace, name, action = "test", why = "the release is made", "running helm");
         self.editor().runs("test", Duration::from(timeout));
         self.save().await?;
-        let slots = Arc::clone(&self.controller.test_slots);
-        let _slot = slots.acquire_owned().await.expect("the semaphore is never closed");
         let action = TestAction {
             release_name: target.name.clone(),
             namespace: target.namespace.clone(),

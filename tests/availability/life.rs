@@ -50,6 +50,32 @@ async fn work_that_does_not_end_in_time_is_given_up_and_the_lease_is_kept() {
     assert_ne!(scene.lease()["spec"]["holderIdentity"].as_str().unwrap_or_default(), "");
 }
 
+#[tokio::test]
+async fn what_waits_for_its_turn_is_not_begun_by_an_operator_that_is_to_end() {
+    let scene = Scene::new("turns").await;
+    let world = &scene.world;
+    let mut operator = world.operator().args(["--concurrent", "1"]).start().await;
+    world.apply(&scene.slow("one", "5s"));
+    scene.revision_is(1, "pending-install").await;
+    let waiting = ["two", "three"];
+    for name in waiting {
+        world.apply(&world.release(name, &json!({})));
+    }
+    for name in waiting {
+        world.until(name, "waits for its turn", |object| object["status"]["helmChart"].is_string()).await;
+    }
+    assert_eq!(operator.terminate(Duration::from_secs(20)), 0);
+    assert!(said_at(&operator, "is given up").is_none());
+    let begun = operator.log_lines().iter().filter(|line| line["message"] == "running helm").count();
+    assert_eq!((begun, world.history("ui")), (1, vec![(1, "deployed".to_owned())]));
+    assert!(waiting.iter().all(|name| world.history(name).is_empty()));
+    operator.restart().await;
+    for name in waiting {
+        world.ready(name, 1).await;
+    }
+    world.ready("ui", 1).await;
+}
+
 /// A helm that never ends an upgrade, whatever it was told about its time.
 const HANGS: &str = r#"#!/bin/sh
 [ "$1" != upgrade ] || exec sleep 3600

@@ -136,6 +136,28 @@ async fn a_missing_helm_is_named_and_found_later() {
 }
 
 #[tokio::test]
+async fn a_forced_release_that_helm_could_not_even_begin_is_still_to_be_made() {
+    let world = World::new("forcedlate").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let binary = folder.path().join("helm");
+    let link = || std::os::unix::fs::symlink(Helm::V4.path(), &binary).expect("a link");
+    link();
+    let _operator = world.operator().helm_binary(&binary).start().await;
+    world.apply(&world.release("ui", &json!({})));
+    world.ready("ui", 1).await;
+    std::fs::remove_file(&binary).expect("remove a link");
+    world.annotate("ui", "reconcile.fluxcd.io/forceAt=now");
+    world.annotate("ui", "reconcile.fluxcd.io/requestedAt=now");
+    world.says("ui", "Ready", "False", "No such file").await;
+    link();
+    let object = world.ready("ui", 2).await;
+    assert_eq!(
+        (reason(&object, "Ready"), &object["status"]["lastHandledForceAt"]),
+        ("UpgradeSucceeded", &json!("now"))
+    );
+}
+
+#[tokio::test]
 async fn a_helm_that_cannot_be_used_or_floods_is_named_and_replaced() {
     let world = World::new("badhelm").await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -54,6 +54,7 @@ pub(in crate::release) fn revision(version: i64, status: Phase, config: &str) ->
         last_deployed: Some(at(0)),
         deleted: None,
         description: String::new(),
+        server_side: false,
     }
 }
 
@@ -106,6 +107,7 @@ pub(in crate::release) fn waiting(facts: &mut Observed) {
 
 pub(super) fn journaled(facts: &mut Observed, action: Action, base: i64) {
     facts.journal = Some(Journal {
+        forced: false,
         target: facts.desired.target.clone(),
         action,
         base,
