@@ -16,7 +16,8 @@ pub enum InstallError {
     /// The API server refused one.
     #[error(
         "CustomResourceDefinition {name}: {source}; where the operator may not write definitions, let somebody else do \
-         it: `kubectl apply --server-side -f crds/`, and `crds.upgrade: false` in the values of the chart"
+         it: `kubectl apply --server-side --force-conflicts -f crds/`, and `crds.upgrade: false` in the values of the \
+         chart"
     )]
     Refused {
         /// Its name.

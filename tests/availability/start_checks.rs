@@ -19,7 +19,7 @@ async fn missing_definitions_are_named_and_waited_for() {
         "HelmRelease (helm.toolkit.fluxcd.io/v2)",
         "Alert, Provider (notification.toolkit.fluxcd.io/v1beta3)",
         "Bucket, ExternalArtifact, GitRepository, HelmChart",
-        "fairlead crds | kubectl apply --server-side -f -",
+        "fairlead crds | kubectl apply --server-side --force-conflicts -f -",
     ];
     ready_says(&operator, 503, &words).await;
     let lines = operator.log_lines();

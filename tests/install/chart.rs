@@ -73,7 +73,7 @@ async fn the_api_server_takes_all_that_is_rendered() {
         EVERYTHING.iter().copied().filter(|value| !value.starts_with("watchNamespace")).collect();
     let own = format!("watchNamespace={}", site.namespace);
     let elected = ["persistence.enabled=false", "leaderElection.enabled=true", "replicas=2"];
-    site.bench.create_namespace("fairlead-system").await;
+    site.bench.apply(r#"{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fairlead-system"}}"#);
     for helm in Helm::BOTH {
         site.bench.helm(helm, &["lint", "--strict", &chart().display().to_string()]);
         let crds = site.bench.helm(helm, &["show", "crds", &chart().display().to_string()]);

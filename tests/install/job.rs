@@ -10,7 +10,7 @@ use crate::site::{PATIENCE, Site, chart, is_ready};
 
 const RECEIVERS: &str = "receivers.notification.toolkit.fluxcd.io";
 const RELEASES: &str = "helmreleases.helm.toolkit.fluxcd.io";
-const DESCRIPTION: &str = "A Helm release that the cluster follows.";
+pub const DESCRIPTION: &str = "A Helm release that the cluster follows.";
 
 /// The chart as an earlier version of it: without one kind, and with another description of another.
 fn earlier(site: &Site, helm: Helm) -> PathBuf {
@@ -30,7 +30,7 @@ fn earlier(site: &Site, helm: Helm) -> PathBuf {
     folder.join("fairlead-0.0.9.tgz")
 }
 
-fn description(site: &Site) -> Value {
+pub fn description(site: &Site) -> Value {
     let definition = site.get("", "crd", RELEASES).expect("is there");
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"].clone()
 }

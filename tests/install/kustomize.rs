@@ -1,12 +1,14 @@
 //! `kubectl apply -k deploy/…` and `helm install` make the same.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
-use fairlead_testbench::tools::workspace;
+use fairlead_testbench::tools::{run, workspace};
 use fairlead_testbench::{Helm, TestBench};
 use serde_json::Value;
 
-use crate::site::{bench, chart};
+use crate::job::{DESCRIPTION, description};
+use crate::site::{Site, bench, chart};
 
 const NAMESPACE: &str = "fairlead-system";
 
@@ -62,4 +64,37 @@ async fn the_overlay_for_high_availability_is_the_chart_with_an_elected_leader()
 async fn the_overlay_for_a_tenant_is_the_chart_for_one_namespace() {
     let values = "watchNamespace=team-a,defaultServiceAccount=deployer,noCrossNamespaceRefs=true";
     is_the_chart("deploy/tenant", &["--set", values]).await;
+}
+
+#[tokio::test]
+async fn the_documented_command_upgrades_definitions_that_the_operator_has_written() {
+    const COMMAND: [&str; 4] = ["apply", "--server-side", "--force-conflicts", "-k"];
+    let documented = std::fs::read_to_string(workspace().join("docs/install.md")).expect("reads");
+    assert!(documented.contains(&format!("`kubectl {} deploy/`", COMMAND.join(" "))));
+    let site = Site::new("again").await;
+    let folder = site.bench.folder().join("next-version");
+    std::fs::create_dir_all(&folder).expect("makes a folder");
+    let sources = ["deploy", "crds"].map(|name| workspace().join(name));
+    run(Command::new("cp").arg("-r").args(sources).arg(&folder));
+    let deploy = folder.join("deploy").display().to_string();
+    let kubectl = |args: &[&str]| site.bench.try_kubectl(&[args, &[&deploy]].concat());
+    let operator = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fairlead"));
+        run(command.args(["crds", "--apply"]).env("KUBECONFIG", site.bench.kubeconfig()));
+    };
+    kubectl(&COMMAND).expect("installs");
+    operator();
+    let file = folder.join("crds/helm.toolkit.fluxcd.io_helmreleases.yaml");
+    let next = std::fs::read_to_string(&file).expect("reads").replace(DESCRIPTION, "The next description.");
+    std::fs::write(&file, next).expect("writes");
+
+    let refused = kubectl(&["apply", "--server-side", "-k"]).expect_err("the operator has the definitions");
+    assert!(refused.contains("conflicts with \"fairlead\""), "{refused}");
+    kubectl(&COMMAND).expect("upgrades");
+    assert_eq!(description(&site), "The next description.");
+
+    operator();
+    assert_eq!(description(&site), DESCRIPTION);
+    site.bench.kubectl(&["delete", "deployment,service,serviceaccount", "fairlead", "--namespace", NAMESPACE]);
+    site.bench.kubectl(&["delete", "-k", &workspace().join("deploy/cluster-rights").display().to_string()]);
 }

@@ -80,7 +80,9 @@ fn not_installed(missing: &Kinds) -> String {
         format!("{} ({api_version})", kinds.join(", "))
     });
     let names = names.collect::<Vec<_>>().join("; ");
-    format!("the API server does not know {names}; run: fairlead crds | kubectl apply --server-side -f -")
+    format!(
+        "the API server does not know {names}; run: fairlead crds | kubectl apply --server-side --force-conflicts -f -"
+    )
 }
 
 #[cfg(test)]
