@@ -266,9 +266,8 @@ async fn start(config: Config, running: &mut Running) -> Result<(), AppError> {
         leadership::unseen(election, readiness);
     }
     readiness.has(START);
-    context.metrics.leads(false);
     lead(&context, readiness, desks, running).await?;
-    context.metrics.leads(true);
+    context.metrics.leads(context.config.lease(), true);
     readiness.lacks(START, "the receivers are not known yet");
     leadership::settled(readiness);
     desks.open();
@@ -294,9 +293,12 @@ struct Front {
 
 impl Front {
     fn new(config: &Config) -> Self {
+        let metrics = Metrics::new(config.metrics_per_object);
+        // From now on: an operator that never gets through its start is missed.
+        metrics.leads(config.lease(), false);
         Self {
             readiness: Readiness::default(),
-            metrics: Arc::new(Metrics::new(config.metrics_per_object)),
+            metrics: Arc::new(metrics),
             pulses: Pulses::default(),
             shelf: Shelf::default(),
             desks: Desks::default(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
+use availability::LEASE;
 pub use availability::{AvailabilityArgs, Election, NoNamespace};
 pub use telemetry::TelemetryArgs;
 
@@ -305,6 +306,11 @@ impl Config {
     /// Where folders are built that are not built as they are.
     pub fn builds(&self) -> PathBuf {
         self.data_dir.join("builds")
+    }
+
+    /// Name of the lease of operators like this one, whether or not it stands for it.
+    pub fn lease(&self) -> &str {
+        self.election.as_ref().map_or(LEASE, |election| &election.lease)
     }
 
     /// Whether this operator does the work of a part.

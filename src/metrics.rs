@@ -90,7 +90,7 @@ struct NotificationLabels {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct NameLabels {
-    name: &'static str,
+    name: String,
 }
 
 /// How a pass over an object ended.
@@ -288,9 +288,9 @@ impl Metrics {
         self.commits.observe(elapsed.as_secs_f64());
     }
 
-    /// Whether this process does the work.
-    pub fn leads(&self, leads: bool) {
-        self.leader.get_or_create(&NameLabels { name: "fairlead" }).set(leads.into());
+    /// Whether this process does the work of the operators with this lease.
+    pub fn leads(&self, lease: &str, leads: bool) {
+        self.leader.get_or_create(&NameLabels { name: lease.to_owned() }).set(leads.into());
     }
 
     /// The exposition in a text format.

@@ -14,7 +14,7 @@ use crate::source::digest::sha256;
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// Name of the lease of operators that look after everything.
-const LEASE: &str = "fairlead";
+pub(super) const LEASE: &str = "fairlead";
 
 /// Arguments of `fairlead run` that are about several operators, and about how one ends.
 #[derive(Args, Clone, Debug)]

@@ -16,7 +16,7 @@ fn what_happened_shows_under_flux_names() {
     metrics.pass_begins("HelmRelease", Duration::from_millis(2));
     metrics.helm_action("install", Duration::from_secs(1), true);
     metrics.commit_to_ready(Duration::from_secs(3));
-    metrics.leads(true);
+    metrics.leads("fairlead", true);
     metrics.queue("HelmRelease").due(1, std::time::Instant::now());
     let text = metrics.text(Format::Prometheus);
     for line in [

@@ -12,7 +12,7 @@ use crate::world::{PATIENCE, World, value};
 #[tokio::test]
 async fn a_commit_shows_until_its_release_is_ready_and_an_object_until_it_is_gone() {
     let world = World::with_args("metrics", &json!({"port": 3001}), &["--metrics-per-object"]).await;
-    world.alert("ops");
+    world.alert("ops", true);
     world.ready("True").await;
     let namespace = format!("exported_namespace=\"{}\"", world.namespace);
     let info = |kind: &str, more: &str| {

@@ -1,12 +1,13 @@
 //! `deploy/monitoring` on a real Prometheus that scrapes the operator.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use fairlead_testbench::ports::free_port;
 use fairlead_testbench::prometheus::Alert;
 use fairlead_testbench::tools::{self, tool, workspace};
-use fairlead_testbench::{Prometheus, wait_for};
+use fairlead_testbench::{Operator, Prometheus, wait_for};
 use serde_json::{Value, json};
 
 use crate::world::{PATIENCE, World};
@@ -53,18 +54,30 @@ async fn firing(prometheus: &Prometheus, what: &str, fits: impl Fn(&Alert) -> bo
     .await
 }
 
+/// An operator of another shard, which never gets through its start.
+fn stuck(world: &World) -> Operator {
+    let election = ["--leader-elect", "--leader-election-namespace", &world.namespace];
+    let builder = Operator::builder(Path::new(env!("CARGO_BIN_EXE_fairlead")), world.bench);
+    let builder = builder.watch_namespace(&world.namespace).args(election);
+    builder.args(["--watch-label-selector", "shard=other", "--helm", "/nowhere/helm"]).spawn()
+}
+
 #[tokio::test]
 async fn a_failing_release_and_a_dead_operator_raise_alarms_and_the_dashboard_shows_what_there_is() {
     tools::run(Command::new(tool("promtool")).args(["check", "rules", "--lint-fatal"]).arg(workspace().join(RULES)));
     let webhooks = format!("127.0.0.1:{}", free_port());
     let args = ["--receiver-listen", &webhooks];
     let mut world = World::with_args("alerts", &json!({"fault": "crash-loop"}), &args).await;
+    world.alert("ops", false);
+    world.commit(&json!({"fault": "crash-loop", "port": 3001}));
     world.ready("False").await;
     // A counter shows once it has counted something.
     let client = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
     client.post(format!("http://{webhooks}/hook/nobody")).send().await.expect("an answer, whatever it is");
     world.sample(&["fairlead_webhooks_total{"], |count| count >= 1.0).await;
-    let prometheus = Prometheus::start(&[&world.operator.url()], &impatient_rules()).await;
+    world.sample(&["fairlead_notifications_total{", "\"generic\"", "\"failed\""], |count| count >= 1.0).await;
+    let mut stuck = stuck(&world);
+    let prometheus = Prometheus::start(&[&world.operator.url(), &stuck.url()], &impatient_rules()).await;
     let alert = firing(&prometheus, "an alarm about the release", |alert| {
         alert.name == "FairleadReleaseNotReady" && alert.labels["name"] == "ui"
     })
@@ -72,6 +85,13 @@ async fn a_failing_release_and_a_dead_operator_raise_alarms_and_the_dashboard_sh
     assert_eq!(alert.labels["exported_namespace"], world.namespace);
     let summary = format!("HelmRelease {}/ui is not ready", world.namespace);
     assert_eq!(alert.annotations["summary"], summary);
+    let alert =
+        firing(&prometheus, "an alarm about notifications", |alert| alert.name == "FairleadNotificationsFailing").await;
+    assert_eq!(alert.labels["to"], "generic");
+    // One shard has a leader, and the other one is missed all the same.
+    let alert = firing(&prometheus, "an alarm about the shard", |alert| alert.name == "FairleadNoLeader").await;
+    let lease = alert.labels["name"].as_str().expect("the name of a lease");
+    assert!(lease.starts_with("fairlead-"), "{lease}");
 
     let known = known_metrics(&world.operator.get("/metrics").await);
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("the dashboard is JSON");
@@ -95,9 +115,11 @@ async fn a_failing_release_and_a_dead_operator_raise_alarms_and_the_dashboard_sh
     let quiet =
         ["FairleadDown", "FairleadNoLeader", "FairleadQueueStuck", "FairleadPassHangs", "FairleadSourceFailing"];
     let alerts = prometheus.alerts().await;
-    let false_alarm = alerts.iter().find(|alert| quiet.contains(&alert.name.as_str()));
+    let false_alarm =
+        alerts.iter().find(|alert| quiet.contains(&alert.name.as_str()) && alert.labels["name"] != lease);
     assert!(false_alarm.is_none(), "{false_alarm:#?}");
 
+    stuck.kill();
     world.operator.kill();
     firing(&prometheus, "an alarm about the operator", |alert| alert.name == "FairleadDown").await;
 }

@@ -62,11 +62,11 @@ impl World {
         self.bench.apply(&object.to_string());
     }
 
-    /// An alert that is suspended, and its provider.
-    pub fn alert(&self, name: &str) {
+    /// An alert, and its provider, whom nothing reaches.
+    pub fn alert(&self, name: &str, suspend: bool) {
         let notification = "notification.toolkit.fluxcd.io/v1beta3";
         let sources = json!([{"kind": "HelmRelease", "name": "*"}]);
-        let alert = json!({"suspend": true, "providerRef": {"name": name}, "eventSources": sources});
+        let alert = json!({"suspend": suspend, "providerRef": {"name": name}, "eventSources": sources});
         self.apply(notification, "Alert", name, &alert);
         self.apply(notification, "Provider", name, &json!({"type": "generic", "address": "http://127.0.0.1:1/"}));
     }
