@@ -62,13 +62,14 @@ impl World {
         self.bench.apply(&object.to_string());
     }
 
-    /// An alert, and its provider, whom nothing reaches.
+    /// An alert, and its provider, which refuses everything.
     pub fn alert(&self, name: &str, suspend: bool) {
         let notification = "notification.toolkit.fluxcd.io/v1beta3";
         let sources = json!([{"kind": "HelmRelease", "name": "*"}]);
         let alert = json!({"suspend": suspend, "providerRef": {"name": name}, "eventSources": sources});
         self.apply(notification, "Alert", name, &alert);
-        self.apply(notification, "Provider", name, &json!({"type": "generic", "address": "http://127.0.0.1:1/"}));
+        let address = format!("{}/nobody", self.operator.url());
+        self.apply(notification, "Provider", name, &json!({"type": "generic", "address": address}));
     }
 
     /// A release with these values, which may take that long.
