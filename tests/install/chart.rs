@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
-use fairlead_testbench::tools::{run, try_run};
+use fairlead_testbench::tools::{run, try_run, workspace};
 use fairlead_testbench::{Helm, TestBench};
 
 use crate::site::{RELEASE, Site, bench, chart};
@@ -12,6 +12,7 @@ use crate::site::{RELEASE, Site, bench, chart};
 const EVERYTHING: &[&str] = &[
     "environment.url=https://git.example/releases",
     "environment.secretRef=login",
+    "environment.serviceAccountName=deployer",
     "defaultServiceAccount=deployer",
     "defaultKubeconfigServiceAccount=visitor",
     "watchNamespace=team-a",
@@ -32,6 +33,12 @@ const EVERYTHING: &[&str] = &[
     "receiver.ingress.className=nginx",
     "persistence.enabled=true",
     "persistence.storageClass=fast",
+    "sizeLimits.data=10Gi",
+    "sizeLimits.tmp=1Gi",
+    "podDisruptionBudget.enabled=true",
+    "networkPolicy.enabled=true",
+    "networkPolicy.from[0].namespaceSelector.matchLabels.team=metrics",
+    "networkPolicy.receiverFrom[0].ipBlock.cidr=192.0.2.0/24",
     "extraArgs[0]=--git=/usr/bin/git",
     "extraEnv[0].name=HTTPS_PROXY",
     "extraEnv[0].value=http://proxy.example",
@@ -128,6 +135,12 @@ async fn nonsense_is_refused_with_a_reason() {
             (&["replicas=2", "leaderElection.enabled=true", "persistence.enabled=true"], "persistence"),
             (&["serviceAccount.create=false"], "serviceAccount.name is needed"),
             (&["receiver.enabled=true", "receiver.ingress.enabled=true"], "receiver.ingress.host is needed"),
+            (&["eventsAddr=http://x", "controllers={notification}"], "nothing is left to do"),
+            (&["gracefulShutdownTimeout=30s"], "shorter than terminationGracePeriodSeconds (30)"),
+            (&["gracefulShutdownTimeout=0.4m6s1ms"], "shorter than terminationGracePeriodSeconds (30)"),
+            (&["rbac.clusterAdmin=false", "environment.url=https://x"], "set environment.serviceAccountName"),
+            (&["podDisruptionBudget.minAvailable=most"], "/podDisruptionBudget/minAvailable"),
+            (&["sizeLimits.tmp=much"], "/sizeLimits/tmp"),
         ] {
             let said = template(bench, helm, values).expect_err("is refused");
             assert!(said.contains(words), "{values:?}: {said}");
@@ -136,9 +149,48 @@ async fn nonsense_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn every_flag_has_a_value() {
+async fn what_can_work_together_is_rendered() {
     let bench = bench().await;
-    let help = run(Command::new(env!("CARGO_BIN_EXE_fairlead")).args(["run", "--help"]));
+    for helm in Helm::BOTH {
+        for (values, words) in [
+            (&["gracefulShutdownTimeout=29s999ms"][..], "--graceful-shutdown-timeout=29s999ms"),
+            (
+                &["rbac.clusterAdmin=false", "environment.url=https://x", "environment.serviceAccountName=me"],
+                "  serviceAccountName: me\n  sourceRef:",
+            ),
+            (&["rbac.clusterAdmin=false", "defaultServiceAccount=me", "environment.url=https://x"], "kind: Kustomization"),
+            (&["persistence.existingClaim=there"], "claimName: there"),
+            (&["sizeLimits.data=10Gi"], "emptyDir: {sizeLimit: 10Gi}"),
+            (&["podDisruptionBudget.enabled=true"], "maxUnavailable: 1\n"),
+            (&["podDisruptionBudget.enabled=true", "podDisruptionBudget.minAvailable=50%"], "minAvailable: 50%\n"),
+            (&["podMonitor.enabled=true", "podMonitor.labels.a=b"], "a: b\nspec:\n  selector:"),
+        ] {
+            let rendered = template(bench, helm, values).unwrap_or_else(|error| panic!("{values:?}: {error}"));
+            assert!(rendered.contains(words), "{values:?}: {rendered}");
+        }
+        let claimed = template(bench, helm, &["persistence.existingClaim=there"]).expect("renders");
+        assert!(!claimed.contains("kind: PersistentVolumeClaim"), "{claimed}");
+    }
+}
+
+#[tokio::test]
+async fn several_replicas_avoid_each_others_nodes_unless_told_where_to_be() {
+    let bench = bench().await;
+    let anti = |values: &[&str]| {
+        let elected = ["leaderElection.enabled=true"];
+        template(bench, Helm::V4, &[values, &elected].concat()).expect("renders").contains("podAntiAffinity")
+    };
+    assert!(anti(&["replicas=2"]));
+    assert!(!anti(&["replicas=1"]));
+    assert!(!anti(&["replicas=2", "affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution=null"]));
+}
+
+/// What `fairlead run --help` says.
+fn help() -> String {
+    run(Command::new(env!("CARGO_BIN_EXE_fairlead")).args(["run", "--help"]))
+}
+
+fn flags(help: &str) -> BTreeSet<&str> {
     let flags: BTreeSet<&str> = help
         .lines()
         .filter_map(|line| line.trim_start().strip_prefix("--").map(|_| line.trim_start()))
@@ -147,9 +199,28 @@ async fn every_flag_has_a_value() {
         .filter(|flag| flag.starts_with("--"))
         .collect();
     assert!(flags.len() > 15, "{help}");
+    flags
+}
+
+#[tokio::test]
+async fn every_flag_has_a_value() {
+    let bench = bench().await;
+    let help = help();
+    let flags = flags(&help);
     let rendered = template(bench, Helm::V4, EVERYTHING).expect("renders");
     for flag in flags.difference(&BTreeSet::from(NOT_AN_ARGUMENT)) {
         let forms = [format!("- {flag}"), format!("- \"{flag}")];
         assert!(forms.iter().any(|form| rendered.contains(form)), "the chart never sets {flag}");
     }
+}
+
+#[test]
+fn every_flag_is_in_the_documentation() {
+    let docs = std::fs::read_dir(workspace().join("docs")).expect("lists");
+    let pages = docs.map(|page| page.expect("lists").path()).chain([workspace().join("README.md")]);
+    let pages: String = pages.map(|page| std::fs::read_to_string(page).expect("reads")).collect();
+    let words: BTreeSet<&str> = pages.split(|part: char| !(part.is_ascii_alphanumeric() || part == '-')).collect();
+    let help = help();
+    let unnamed: Vec<_> = flags(&help).into_iter().filter(|flag| !words.contains(flag)).collect();
+    assert!(unnamed.is_empty(), "no page names {unnamed:?}");
 }

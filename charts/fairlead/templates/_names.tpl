@@ -44,6 +44,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{- define "fairlead.emptyDir" -}}
+{{- if . }}{sizeLimit: {{ . }}}{{ else }}{}{{ end -}}
+{{- end -}}
+
 {{- /* Where the objects of the environment are: the operator has to see them. */ -}}
 {{- define "fairlead.environmentNamespace" -}}
 {{- default .Release.Namespace .Values.watchNamespace -}}
