@@ -2,14 +2,16 @@
 # The image's root file system: the given programs, and of this machine git, an SSH client and a shell (git starts ssh by
 # it), with the libraries and certificates that they need. No package manager, no perl, nothing else.
 #
-#   deploy/rootfs.sh ROOT PROGRAMS      ROOT is made; PROGRAMS is a folder with fairlead, helm, kustomize, sops, …
+#   deploy/rootfs.sh ROOT PROGRAMS LICENSE      ROOT is made; PROGRAMS is a folder with fairlead, helm, kustomize, sops, …
 #
 # The Dockerfile runs it, and so does the test that runs the operator in what it makes.
 set -euo pipefail
 umask 022
 
-root=${1:?usage: deploy/rootfs.sh ROOT PROGRAMS}
-programs=${2:?usage: deploy/rootfs.sh ROOT PROGRAMS}
+usage='usage: deploy/rootfs.sh ROOT PROGRAMS LICENSE'
+root=${1:?$usage}
+programs=${2:?$usage}
+license=${3:?$usage}
 transport=$(git --exec-path)/git-remote-http
 
 copy() {
@@ -34,6 +36,7 @@ for library in $(libraries "$programs"/* "$(command -v git)" "$(command -v ssh)"
   copy "$library"
 done
 copy /etc/ssl/certs/ca-certificates.crt
+copy "$license" /usr/share/licenses/fairlead/LICENSE
 
 # ssh refuses a user who has no name.
 echo 'fairlead:x:65532:65532::/tmp:/usr/sbin/nologin' >"$root/etc/passwd"

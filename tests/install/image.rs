@@ -47,7 +47,7 @@ fn image() -> Image {
         let name = |path: &str| path.rsplit('/').next().expect("a name").to_owned();
         (name(paths[0]), name(paths[1]))
     });
-    assert!(text.contains("\nRUN /rootfs.sh /rootfs /programs\n") && text.contains("\nCOPY --from=system /rootfs /\n"));
+    assert!(text.contains("\nRUN /rootfs.sh /rootfs /programs /LICENSE\n") && text.contains("\nCOPY --from=system /rootfs /\n"));
     Image {
         user: last("USER "),
         env: last("ENV ").split_whitespace().map(str::to_owned).collect(),
@@ -68,6 +68,7 @@ fn root(site: &Site, image: &Image) -> PathBuf {
     run(Command::new(workspace().join("deploy/rootfs.sh"))
         .arg(folder.join("root"))
         .arg(&programs)
+        .arg(workspace().join("LICENSE"))
         .env("SOURCE_DATE_EPOCH", "1"));
     folder.join("root")
 }
@@ -130,6 +131,7 @@ async fn the_image_holds_what_the_operator_needs_and_is_never_written_to() {
         says(&[&format!("/usr/local/bin/{program}"), version]);
     }
     says(&["/usr/bin/git", "--version"]);
+    assert!(root.join("usr/share/licenses/fairlead/LICENSE").is_file());
     says(&["/bin/sh", "-c", "! (: >/usr/local/bin/x) && ! (: >/etc/x) && : >/tmp/x && : >/var/lib/fairlead/x"]);
 
     // The operator does its job in it: by the pod's own account, from a repository over HTTP and one over SSH.
