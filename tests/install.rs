@@ -7,6 +7,8 @@ mod site;
 
 #[path = "install/chart.rs"]
 mod chart;
+#[path = "install/failover.rs"]
+mod failover;
 #[path = "install/image.rs"]
 mod image;
 #[path = "install/job.rs"]

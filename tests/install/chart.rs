@@ -158,7 +158,10 @@ async fn what_can_work_together_is_rendered() {
                 &["rbac.clusterAdmin=false", "environment.url=https://x", "environment.serviceAccountName=me"],
                 "  serviceAccountName: me\n  sourceRef:",
             ),
-            (&["rbac.clusterAdmin=false", "defaultServiceAccount=me", "environment.url=https://x"], "kind: Kustomization"),
+            (
+                &["rbac.clusterAdmin=false", "defaultServiceAccount=me", "environment.url=https://x"],
+                "kind: Kustomization",
+            ),
             (&["persistence.existingClaim=there"], "claimName: there"),
             (&["sizeLimits.data=10Gi"], "emptyDir: {sizeLimit: 10Gi}"),
             (&["podDisruptionBudget.enabled=true"], "maxUnavailable: 1\n"),
@@ -221,7 +224,8 @@ fn every_flag_is_in_the_documentation() {
     let pages: String = pages.map(|page| std::fs::read_to_string(page).expect("reads")).collect();
     let words: BTreeSet<&str> = pages.split(|part: char| !(part.is_ascii_alphanumeric() || part == '-')).collect();
     let help = help();
-    let unnamed = flags(&help).into_iter().filter(|flag| !["--help", "--version"].contains(flag) && !words.contains(flag));
+    let unnamed =
+        flags(&help).into_iter().filter(|flag| !["--help", "--version"].contains(flag) && !words.contains(flag));
     let unnamed: Vec<_> = unnamed.collect();
     assert!(unnamed.is_empty(), "no page names {unnamed:?}");
 }

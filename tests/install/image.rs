@@ -47,7 +47,10 @@ fn image() -> Image {
         let name = |path: &str| path.rsplit('/').next().expect("a name").to_owned();
         (name(paths[0]), name(paths[1]))
     });
-    assert!(text.contains("\nRUN /rootfs.sh /rootfs /programs /LICENSE\n") && text.contains("\nCOPY --from=system /rootfs /\n"));
+    assert!(
+        text.contains("\nRUN /rootfs.sh /rootfs /programs /LICENSE\n")
+            && text.contains("\nCOPY --from=system /rootfs /\n")
+    );
     Image {
         user: last("USER "),
         env: last("ENV ").split_whitespace().map(str::to_owned).collect(),
@@ -138,7 +141,7 @@ async fn the_image_holds_what_the_operator_needs_and_is_never_written_to() {
     let listen = format!("127.0.0.1:{}", free_port());
     let spec = site.pod();
     let container = &spec["containers"][0];
-    let mut env: Vec<String> = site.env(container).iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut env: Vec<String> = site.env(container, 0).iter().map(|(name, value)| format!("{name}={value}")).collect();
     let (host, port) = site.bench.server().trim_start_matches("https://").split_once(':').expect("host and port");
     env.push(format!("KUBERNETES_SERVICE_HOST={host}"));
     env.push(format!("KUBERNETES_SERVICE_PORT={port}"));

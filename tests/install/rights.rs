@@ -11,7 +11,7 @@ use crate::site::{PATIENCE, Site, chart, condition, is_ready, text};
 const UNUSED: &[(&str, &str, &str, &str)] = &[];
 
 /// An account that may do everything in a namespace, as a tenant gives it to what he releases.
-fn deployer(site: &Site, namespace: &str) {
+pub fn deployer(site: &Site, namespace: &str) {
     site.apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer", "namespace": namespace}}));
     let api = "rbac.authorization.k8s.io";
     site.apply(&json!({

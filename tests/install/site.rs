@@ -76,11 +76,16 @@ impl Site {
 
     /// The operator, as the live Deployment describes it.
     pub async fn operator(&self, helm: Helm) -> Operator {
+        self.replica(helm, 0).await
+    }
+
+    /// One of several operators, as the live Deployment describes them.
+    pub async fn replica(&self, helm: Helm, number: u8) -> Operator {
         let pod = self.pod();
         for container in pod["initContainers"].as_array().into_iter().flatten() {
-            self.run_to_its_end(&pod, container);
+            self.run_to_its_end(&pod, container, number);
         }
-        let (args, env) = (args(&pod["containers"][0]), self.env(&pod["containers"][0]));
+        let (args, env) = (args(&pod["containers"][0]), self.env(&pod["containers"][0], number));
         let [command, flags @ ..] = &args[..] else { panic!("no arguments") };
         assert_eq!(command, "run");
         let binary = Path::new(env!("CARGO_BIN_EXE_fairlead"));
@@ -98,16 +103,16 @@ impl Site {
         self.bench.kubeconfig_of_account(&self.namespace, pod["serviceAccountName"].as_str().expect("a name"))
     }
 
-    fn run_to_its_end(&self, pod: &Value, container: &Value) {
+    fn run_to_its_end(&self, pod: &Value, container: &Value, number: u8) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fairlead"));
-        command.args(args(container)).envs(self.env(container)).env("KUBECONFIG", self.kubeconfig(pod));
+        command.args(args(container)).envs(self.env(container, number)).env("KUBECONFIG", self.kubeconfig(pod));
         try_run(&mut command).unwrap_or_else(|error| panic!("init container {}: {error}", container["name"]));
     }
 
-    /// The variables of a container, with what the kubelet would fill in.
-    pub fn env(&self, container: &Value) -> Vec<(String, String)> {
+    /// The variables of a container, with what the kubelet would fill in for one of the pods.
+    pub fn env(&self, container: &Value, number: u8) -> Vec<(String, String)> {
         let value = |variable: &Value| match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-            Some("metadata.name") => format!("{RELEASE}-0"),
+            Some("metadata.name") => format!("{RELEASE}-{number}"),
             Some("metadata.namespace") => self.namespace.clone(),
             Some("status.podIP") => "127.0.0.1".to_owned(),
             Some(other) => panic!("what is {other}?"),

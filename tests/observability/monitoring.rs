@@ -115,8 +115,7 @@ async fn a_failing_release_and_a_dead_operator_raise_alarms_and_the_dashboard_sh
     let quiet =
         ["FairleadDown", "FairleadNoLeader", "FairleadQueueStuck", "FairleadPassHangs", "FairleadSourceFailing"];
     let alerts = prometheus.alerts().await;
-    let false_alarm =
-        alerts.iter().find(|alert| quiet.contains(&alert.name.as_str()) && alert.labels["name"] != lease);
+    let false_alarm = alerts.iter().find(|alert| quiet.contains(&alert.name.as_str()) && alert.labels["name"] != lease);
     assert!(false_alarm.is_none(), "{false_alarm:#?}");
 
     stuck.kill();
