@@ -230,8 +230,9 @@ pub struct RunArgs {
 #[derive(Args, Clone, Debug)]
 pub struct BuildArgs {
     /// Fail where a manifest names a variable that `spec.postBuild` of its `Kustomization` does not set and that has no
-    /// default; such a variable is empty otherwise.
-    #[arg(long, env = "FAIRLEAD_STRICT_SUBSTITUTIONS")]
+    /// default; with `=false` such a variable is empty.
+    #[arg(long, env = "FAIRLEAD_STRICT_SUBSTITUTIONS", value_name = "BOOL", default_value_t = true,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub strict_substitutions: bool,
     /// The sops binary, for `spec.decryption`.
     #[arg(long, env = "FAIRLEAD_SOPS", default_value = "sops", value_name = "PATH")]

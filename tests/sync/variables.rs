@@ -49,7 +49,7 @@ async fn variables_are_filled_in_and_their_changes_followed() {
             "port: ${port}",
             "token: x${token:0:3}x",
             "literal: $${region}",
-            "script: |\n    echo $HOME ${missing}.\n    echo ${size/s/l}",
+            "script: |\n    echo $HOME ${missing:-}.\n    echo ${size/s/l}",
         ],
     );
     let kept = map(&world, "kept", &["x: ${region}"])
@@ -129,5 +129,8 @@ async fn variables_are_filled_in_and_their_changes_followed() {
         json!({"spec": {"postBuild": {"substituteFrom": [], "substitute": null, "substituteStrategy": "Always"}}}),
     );
     world.kustomizations().patch("apps", &PatchParams::default(), &drop).await.unwrap();
-    until(&world, "other", json!({"x": ""})).await;
+    let verdict = world.verdict_saying("apps", "is not set").await;
+    verdict.complains(&["production/other.yaml:7: ConfigMap/", "the variable `region` is not set and has no default"]);
+    assert_eq!(verdict.reason, "BuildFailed");
+    assert_eq!(data(&world, "other").await, json!({"x": "us-3"}), "what is applied stays");
 }

@@ -39,8 +39,8 @@
 {{- if .Values.noCrossNamespaceRefs }}
 - --no-cross-namespace-refs
 {{- end }}
-{{- if .Values.strictSubstitutions }}
-- --strict-substitutions
+{{- if not .Values.strictSubstitutions }}
+- --strict-substitutions=false
 {{- end }}
 {{- if .Values.allowRemoteBases }}
 - --allow-remote-bases
