@@ -2,7 +2,7 @@
 //!
 //! `scan` (and `build`, where a folder has a `kustomization.yaml`) reads manifests, `decrypt` and
 //! `post_build` make them readable and fill in variables (with what `material` fetches), `validate`
-//! sorts out what cannot work, `order`, `policy`, `ignored`, `prune` and `ceiling` decide, `stages`,
+//! sorts out what cannot work, `referrals` follow what moves, `order`, `policy`, `ignored`, `prune` and `ceiling` decide, `stages`,
 //! `write` and `garbage` act, `wait` looks at what came of it, `status` and `history` report; `pass`
 //! puts them together and `reconciler` runs it. One rule goes through it all: what is wrong with one
 //! object or file is named with its place, and never stops the others.
@@ -30,6 +30,7 @@ pub mod post_build;
 pub mod problem;
 pub mod prune;
 pub mod reconciler;
+mod referrals;
 pub mod scan;
 pub mod source;
 pub mod stages;

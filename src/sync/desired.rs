@@ -48,8 +48,7 @@ fn own(metadata: &mut Map<String, Value>, owner: &Owner) {
     labels[OWNER_NAMESPACE] = owner.namespace.clone().into();
 }
 
-/// What kustomize's `namespace` field does: namespaced objects move, a Namespace takes the name,
-/// and bindings follow their `default` service account.
+/// What kustomize's `namespace` field does: namespaced objects move, and a Namespace takes the name.
 fn move_to(object: &mut Value, namespaced: bool, namespace: &str) {
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
     let (group, _) = split_api_version(api_version);
@@ -57,13 +56,6 @@ fn move_to(object: &mut Value, namespaced: bool, namespace: &str) {
     if group.is_empty() && kind == "Namespace" {
         object["metadata"]["name"] = namespace.into();
         return;
-    }
-    let binding = group == "rbac.authorization.k8s.io" && kind.ends_with("RoleBinding");
-    if binding && let Some(subjects) = object.get_mut("subjects").and_then(Value::as_array_mut) {
-        let default = |subject: &&mut Value| subject["kind"] == "ServiceAccount" && subject["name"] == "default";
-        for subject in subjects.iter_mut().filter(default) {
-            subject["namespace"] = namespace.into();
-        }
     }
     if namespaced {
         object["metadata"]["namespace"] = namespace.into();
@@ -102,13 +94,5 @@ mod tests {
         let namespace = prepared(object("Namespace"), false);
         assert_eq!(namespace["metadata"]["name"], "t");
         assert_eq!(namespace["metadata"].get("namespace"), None);
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "a"},
-            "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "b"},
-                         {"kind": "ServiceAccount", "name": "other", "namespace": "b"}],
-        });
-        let binding = prepared(binding, false);
-        assert_eq!(binding["subjects"][0]["namespace"], "t");
-        assert_eq!(binding["subjects"][1]["namespace"], "b");
     }
 }

@@ -11,6 +11,7 @@ use super::material::Material;
 use super::post_build;
 use super::problem::{Hold, Place, Problem, Severity};
 use super::prune::{self, Plan};
+use super::referrals;
 use super::scan::{self, Scan, ScanError};
 use super::stages::{Outcome, Stages};
 use super::status::{Ending, ending};
@@ -148,7 +149,10 @@ impl Pass<'_> {
         }
         let (manifests, invalid) = validate(read.manifests);
         read.problems.extend(invalid);
-        let manifests = manifests.into_iter().map(|manifest| self.with_common_metadata(manifest)).collect();
+        let mut manifests: Vec<_> = manifests.into_iter().map(|manifest| self.with_common_metadata(manifest)).collect();
+        if let Some(namespace) = &self.spec.target_namespace {
+            referrals::follow(&mut manifests, namespace);
+        }
         Ok(Read { manifests, ..read })
     }
 

@@ -139,3 +139,73 @@ async fn paths_namespaces_builds_and_orders() {
     assert_eq!(verdict.reason, "BuildFailed");
     assert_eq!(world.value("built-map").await.as_deref(), Some("1"));
 }
+
+/// An account and what refers to it, in a namespace that is not theirs in the end.
+fn accounts(name: &str, with_account: bool) -> String {
+    let subject = |name: &str| format!("- {{kind: ServiceAccount, name: {name}, namespace: elsewhere}}\n");
+    let binding = |kind: &str, metadata: &str| {
+        format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata: {{{metadata}}}\nroleRef: \
+             {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}}\nsubjects:\n{}{}---\n",
+            subject(name),
+            subject("stranger"),
+        )
+    };
+    let account = format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, namespace: elsewhere}}\n");
+    format!(
+        "{}{}{}",
+        binding("RoleBinding", &format!("name: {name}, namespace: elsewhere")),
+        binding("ClusterRoleBinding", &format!("name: {name}")),
+        if with_account { account } else { String::new() },
+    )
+}
+
+#[tokio::test]
+async fn references_follow_what_moves_to_the_target_namespace() {
+    let world = World::new("follow", &[("README.md", Some("x"))]).await;
+    let ns = world.id.clone();
+    let (plain, built) = (format!("plain-{ns}"), format!("built-{ns}"));
+    let service = format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: hook, namespace: elsewhere}}\nspec: {{ports: [{{port: 443}}]}}\n\
+         ---\napiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: {{name: \
+         {plain}}}\nwebhooks:\n- name: hook.example.com\n  failurePolicy: Ignore\n  sideEffects: None\n  \
+         admissionReviewVersions: [v1]\n  rules: [{{apiGroups: [{ns}.example.com], apiVersions: [v1], operations: \
+         [CREATE], resources: [things]}}]\n  clientConfig: {{service: {{name: hook, namespace: elsewhere}}}}\n"
+    );
+    let without = format!("{}{service}", accounts(&plain, false));
+    world.releases.commit(
+        "Accounts",
+        &[
+            ("plain/all.yaml", Some(&without)),
+            ("built/kustomization.yaml", Some("namespace: other\nresources: [all.yaml]\n")),
+            ("built/all.yaml", Some(&accounts(&built, true))),
+        ],
+    );
+    let target = format!("targetNamespace: {ns}");
+    world.follow_as("apps", &["path: plain", "prune: true", &target]);
+    world.follow_as("built", &["path: built", "prune: true", &target]);
+    world.verdict().await.is_ready();
+    world.verdict_of("built", |status| status.last_applied_revision.is_some()).await.is_ready();
+    let (world, ns) = (&world, &*ns);
+    let subjects = |kind: &'static str, name: String| async move {
+        let namespace = if kind == "RoleBinding" { ns } else { "" };
+        let live = world.live("rbac.authorization.k8s.io/v1", kind, namespace, &name).await.expect("a binding");
+        let subjects = live.data["subjects"].as_array().expect("subjects").iter();
+        subjects.map(|subject| subject["namespace"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    for kind in ["RoleBinding", "ClusterRoleBinding"] {
+        assert_eq!(subjects(kind, plain.clone()).await, ["elsewhere", "elsewhere"], "{kind}: no such account moves");
+        assert_eq!(subjects(kind, built.clone()).await, [ns, "elsewhere"], "{kind}");
+    }
+    let hook = world.live("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "", &plain).await;
+    let hook = hook.expect("a configuration").data;
+    assert_eq!(hook.pointer("/webhooks/0/clientConfig/service/namespace"), Some(&json!(ns)));
+
+    // The account comes later: what refers to it has not changed in its file, and follows all the same.
+    let with = format!("{}{service}", accounts(&plain, true));
+    world.push(&[("plain/all.yaml", Some(&with))]).await.is_ready();
+    for kind in ["RoleBinding", "ClusterRoleBinding"] {
+        assert_eq!(subjects(kind, plain.clone()).await, [ns, "elsewhere"], "{kind}");
+    }
+    assert!(world.live("v1", "ServiceAccount", ns, &plain).await.is_some());
+}
