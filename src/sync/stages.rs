@@ -13,6 +13,7 @@ use crate::health::{self, Health};
 use crate::kube_ext::apply::{Applied, Change, Conflict};
 use crate::kube_ext::discovery::{ResolveError, Resolved, Resolver};
 use futures::StreamExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +114,9 @@ impl Stages<'_> {
         for manifest in manifests {
             match self.task(manifest, outcome).await {
                 Ok(task) if !due(&task.id, task.digest) => {
+                    if policy::step(&task.object, Some(&ObjectMeta::default())) == policy::Step::Leave {
+                        outcome.exceptions.left_alone.insert(task.id.clone());
+                    }
                     outcome.applied.insert(task.id.clone(), task.done(None));
                 }
                 Ok(task) => tasks.push(task),
@@ -129,10 +133,16 @@ impl Stages<'_> {
         while let Some((task, result)) = results.next().await {
             match result {
                 Ok(applied) => {
-                    if let Some(applied) = &applied {
-                        outcome.problems.extend(odd(&task, applied));
-                        if stage == Stage::Definitions {
-                            definitions.push((task.id.clone(), task.manifest.place(""), applied.object.clone()));
+                    match &applied {
+                        Some(applied) => {
+                            outcome.problems.extend(odd(&task, applied));
+                            if stage == Stage::Definitions {
+                                definitions.push((task.id.clone(), task.manifest.place(""), applied.object.clone()));
+                            }
+                        }
+                        // Whoever looks after it may have other ideas of its health.
+                        None => {
+                            outcome.exceptions.left_alone.insert(task.id.clone());
                         }
                     }
                     outcome.applied.insert(task.id.clone(), task.done(applied));

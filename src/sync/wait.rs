@@ -36,7 +36,7 @@ pub struct Awaited {
 /// What manifests say about being waited for.
 #[derive(Debug, Default)]
 pub struct Exceptions {
-    /// Objects that nobody applies.
+    /// Objects that this pass did not apply and would not: others look after them.
     pub left_alone: BTreeSet<ObjectId>,
     /// Jobs that remove themselves when they are done.
     pub vanishing: BTreeSet<ObjectId>,

@@ -29,10 +29,16 @@ async fn a_wait_that_fails_says_why_and_ends_when_it_heals() {
     // What nobody applies is not waited for.
     let left_alone = "metadata:\n  annotations: {kustomize.toolkit.fluxcd.io/ssa: Ignore}\n  name: ignored";
     let ignored = deployment(&ns, "never-ready").replacen("metadata:\n  name: web", left_alone, 1);
-    world.releases.commit("Web", &[(WEB, Some(&deployment(&ns, "crash-loop"))), ("production/i.yaml", Some(&ignored))]);
+    let once = deployment(&ns, "never-ready").replace("  name: web\n  namespace", "  name: once\n  namespace");
+    world.bench.apply(&once);
+    let once =
+        once.replacen("metadata:\n", "metadata:\n  annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}\n", 1);
+    let others = format!("{ignored}---\n{once}");
+    world.releases.commit("Web", &[(WEB, Some(&deployment(&ns, "crash-loop"))), ("production/i.yaml", Some(&others))]);
     world.follow(&["path: production", "prune: true", "wait: true", "timeout: 2m"]);
     let verdict = world.verdict().await;
-    verdict.complains(&[&format!("Deployment/{ns}/web: "), "container web: CrashLoopBackOff", "its log ends with: "]);
+    let web = format!("0 of 1 objects are healthy: Deployment/{ns}/web: ");
+    verdict.complains(&[&web, "container web: CrashLoopBackOff", "its log ends with: "]);
     assert_eq!(verdict.reason, "HealthCheckFailed");
     assert_eq!(condition(&verdict.status, "Healthy"), "False");
     assert_ne!(verdict.status.last_applied_revision, verdict.status.last_attempted_revision);
