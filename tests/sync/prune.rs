@@ -1,7 +1,8 @@
 //! What leaves the folder, and how much of it may go at once.
 
 use fairlead_testbench::wait_for;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, DynamicObject};
+use std::time::{Duration, Instant};
 
 use crate::world::{PATIENCE, World, config_map};
 
@@ -105,4 +106,77 @@ async fn the_ceiling_is_the_operator_s_and_what_moved_away_does_not_count() {
     let verdict = world.verdict_of("apps", |status| status.last_applied_revision.as_ref() == Some(&head)).await;
     assert_eq!(verdict.inventory().len(), 5);
     assert_eq!(world.maps().await, "bcdefgh");
+}
+
+/// What is left of a map: nothing, all of it, or something that is going.
+fn state(map: Option<&DynamicObject>) -> &'static str {
+    match map {
+        None => "gone",
+        Some(map) if map.metadata.deletion_timestamp.is_some() => "going",
+        Some(_) => "there",
+    }
+}
+
+#[tokio::test]
+async fn the_deletion_policy_decides_what_goes_with_a_kustomization() {
+    let world = World::new("end", &[("README.md", Some("x"))]).await;
+    let ns = world.id.clone();
+    let cases = [
+        ("mirror", "prune: false", "there"),
+        ("orphan", "prune: true\n  deletionPolicy: Orphan", "there"),
+        ("delete", "prune: false\n  deletionPolicy: Delete", "gone"),
+        ("going", "prune: true\n  deletionPolicy: Delete", "going"),
+        ("held", "prune: false\n  deletionPolicy: WaitForTermination", "going"),
+        // As short as a timeout can be.
+        ("late", "prune: false\n  deletionPolicy: WaitForTermination\n  timeout: 30s", "going"),
+    ];
+    let finalizer = |name: &str, finalizers: &str| {
+        let metadata = format!("metadata:\n  finalizers: [{finalizers}]\n");
+        config_map(&ns, name, "1").replacen("metadata:\n", &metadata, 1)
+    };
+    let file = |(name, _, end): &(&str, &str, &str)| {
+        let held = if *end == "going" { "bench.fairlead.dev/hold" } else { "" };
+        (format!("{name}/a.yaml"), finalizer(name, held))
+    };
+    let files: Vec<_> = cases.iter().map(file).collect();
+    let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), Some(text.as_str()))).collect();
+    world.releases.commit("Maps", &files);
+    let api = world.kustomizations();
+    for (name, spec, _) in cases {
+        world.follow_as(name, &[&format!("path: {name}"), spec]);
+    }
+    for (name, ..) in cases {
+        world.verdict_of(name, |status| status.last_applied_revision.is_some()).await.is_ready();
+    }
+    let began = Instant::now();
+    for (name, ..) in cases {
+        api.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    let (api, world, ns) = (&api, &world, &*ns);
+    let gone = |name: &'static str| async move {
+        wait_for(&format!("{name} to go"), Duration::from_secs(90), || async move {
+            match api.get_opt(name).await {
+                Ok(None) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    };
+    for name in ["mirror", "orphan", "delete", "going", "late"] {
+        gone(name).await;
+    }
+    assert!(began.elapsed() > Duration::from_secs(28), "the wait is as long as the timeout");
+    for (name, _, end) in cases {
+        assert_eq!(state(world.live("v1", "ConfigMap", ns, name).await.as_ref()), end, "{name}");
+    }
+
+    // Its timeout is long: it is there for as long as its object is.
+    let held = api.get("held").await.unwrap();
+    assert!(held.metadata.deletion_timestamp.is_some());
+    let release = r#"{"metadata":{"finalizers":null}}"#;
+    for name in ["held", "going", "late"] {
+        world.bench.kubectl(&["-n", ns, "patch", "configmap", name, "--type=merge", "-p", release]);
+    }
+    gone("held").await;
+    assert_eq!(state(world.live("v1", "ConfigMap", ns, "held").await.as_ref()), "gone");
 }
