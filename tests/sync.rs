@@ -10,6 +10,8 @@ mod bad_input;
 mod builds;
 #[path = "sync/decryption.rs"]
 mod decryption;
+#[path = "sync/dependencies.rs"]
+mod dependencies;
 #[path = "sync/folder.rs"]
 mod folder;
 #[path = "sync/from_flux.rs"]
