@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use fairlead::api::source::v1::{GitRepository, HelmChart, HelmRepository};
-use fairlead_testbench::{Behaviour, ChartServer, GitServer, chart_files, daemon, fixture_chart};
+use fairlead::api::source::v1::{Bucket, GitRepository, HelmChart, HelmRepository};
+use fairlead_testbench::{Behaviour, ChartServer, GitServer, S3Server, chart_files, daemon, fixture_chart, wait_for};
 use serde_json::{Value, json};
 
-use crate::scene::Scene;
+use crate::scene::{PATIENCE, Scene};
 
 fn chart(repository: &str, version: &str) -> Value {
     json!({"chart": "nodejs", "version": version, "interval": "1m", "sourceRef": {"kind": "HelmRepository", "name": repository}})
@@ -39,6 +39,33 @@ async fn a_version_in_range_is_pulled_and_a_newer_one_followed() {
     assert!(scene.files(&seen.artifact.unwrap()).await.contains_key("nodejs/Chart.yaml"));
     server.publish(&nodejs, "1.3.0");
     scene.ready_at::<HelmChart>("one", "1.3.0").await;
+}
+
+#[tokio::test]
+async fn an_index_that_did_not_change_is_not_sent_again() {
+    let server = ChartServer::start();
+    let nodejs = fixture_chart("nodejs");
+    server.publish(&nodejs, "1.0.0");
+    let scene = Scene::start("etag").await;
+    scene.apply("HelmRepository", "charts", &json!({"url": server.url(), "interval": "1s"}));
+    let first = scene.ready::<HelmRepository>("charts").await;
+    let polls = || server.requests().iter().filter(|request| *request == "GET /index.yaml").count();
+    let more = |number: usize| {
+        let wanted = polls() + number;
+        wait_for("more polls", PATIENCE, move || async move {
+            let now = polls();
+            if now >= wanted { Ok(()) } else { Err(format!("{now} of {wanted}")) }
+        })
+    };
+    more(3).await;
+    assert_eq!(server.sent("index.yaml"), 1, "{:?}", server.requests());
+    assert_eq!(scene.see::<HelmRepository>("charts").await.artifact, first.artifact);
+
+    server.publish(&nodejs, "1.1.0");
+    scene.apply("HelmChart", "one", &chart("charts", "*"));
+    scene.ready_at::<HelmChart>("one", "1.1.0").await;
+    more(2).await;
+    assert_eq!(server.sent("index.yaml"), 2, "{:?}", server.requests());
 }
 
 #[tokio::test]
@@ -226,4 +253,95 @@ async fn a_chart_in_git_follows_its_commits() {
     }
     scene.ready_at::<GitRepository>("charts", &format!("main@sha1:{second}")).await;
     assert_eq!(scene.see::<HelmChart>("version").await.artifact, version.artifact);
+}
+
+/// Values files beside those of the chart.
+const MORE_VALUES: [(&str, &str); 2] = [
+    ("eu.yaml", "replicas: 2\nimage: {tag: eu, pullPolicy: Always}\nlist: [1, 2]\n"),
+    ("large.yaml", "replicas: 3\nimage: {tag: large}\nlist: [3]\n"),
+];
+
+/// Waits until a chart's package has these values, and was made of these files.
+async fn has_values(scene: &Scene, name: &str, spec: &Value, wanted: &Value, observed: &Value) -> String {
+    scene.apply("HelmChart", name, spec);
+    let seen = scene.ready::<HelmChart>(name).await;
+    let generation = seen.generation.expect("a generation");
+    let revision = seen.revision().to_owned();
+    assert!(revision.ends_with(&format!("+{generation}")), "{name}: {revision}");
+    let found = seen.status.get("observedValuesFiles").cloned().unwrap_or(Value::Null);
+    assert_eq!(found, *observed, "{name}");
+    let files = scene.files(&seen.artifact.expect("an artifact")).await;
+    let values: Value = serde_saphyr::from_str(&files["nodejs/values.yaml"]).expect("YAML");
+    for (pointer, value) in wanted.as_object().expect("wanted values") {
+        assert_eq!(values.pointer(pointer).unwrap_or(&Value::Null), value, "{name}: {pointer} of {values}");
+    }
+    seen.conditions.iter().find(|found| found.type_ == "Ready").expect("it is ready").message.clone()
+}
+
+#[tokio::test]
+async fn values_files_are_merged_in_their_order_from_any_source() {
+    let mut files = chart_files(&fixture_chart("nodejs"));
+    files.extend(MORE_VALUES.map(|(path, text)| (path.to_owned(), text.to_owned())));
+    let (git, store, server) = (GitServer::start(), S3Server::start(), ChartServer::start());
+    let charts = git.repository("charts");
+    let folder = tempfile::tempdir().expect("a folder");
+    for (path, text) in &files {
+        store.put(&format!("charts/nodejs/{path}"), text);
+        let file = folder.path().join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("make a folder");
+        std::fs::write(file, text).expect("write a file");
+    }
+    let paths: Vec<_> = files.iter().map(|(path, text)| (format!("charts/nodejs/{path}"), text)).collect();
+    let changes: Vec<_> = paths.iter().map(|(path, text)| (path.as_str(), Some(text.as_str()))).collect();
+    charts.commit("Add the chart", &changes);
+    server.publish(folder.path(), "1.0.0");
+
+    let scene = Scene::start("values").await;
+    let reference = json!({"branch": "main"});
+    scene.apply("GitRepository", "charts", &json!({"url": git.url(&charts), "interval": "1h", "ref": reference}));
+    scene.apply("HelmRepository", "charts", &json!({"url": server.url(), "interval": "1h"}));
+    let bucket = json!({
+        "endpoint": store.endpoint(), "bucketName": store.bucket(), "insecure": true, "interval": "1h",
+    });
+    scene.apply("Bucket", "charts", &bucket);
+    scene.ready::<GitRepository>("charts").await;
+    scene.ready::<HelmRepository>("charts").await;
+    scene.ready::<Bucket>("charts").await;
+    for (kind, chart, place) in [
+        // In a tree, files are named from its root; in a package, from the chart.
+        ("GitRepository", "charts/nodejs", "charts/nodejs/"),
+        ("Bucket", "./charts/nodejs", "./charts/nodejs/"),
+        ("HelmRepository", "nodejs", ""),
+    ] {
+        let name = kind.to_lowercase();
+        let spec = |files: &[&str], ignore: bool| {
+            let files: Vec<_> = files.iter().map(|file| format!("{place}{file}")).collect();
+            json!({"chart": chart, "interval": "1h", "sourceRef": {"kind": kind, "name": "charts"},
+                   "valuesFiles": files, "ignoreMissingValuesFiles": ignore})
+        };
+        let wanted = json!({
+            "/replicas": 3, "/image/tag": "large", "/image/pullPolicy": "Always", "/list": [3],
+            "/image/repository": "app", "/port": 3000,
+        });
+        let all = spec(&["values.yaml", "eu.yaml", "large.yaml"], false);
+        let message = has_values(&scene, &name, &all, &wanted, &Value::Null).await;
+        let merged = format!("and merged values files [{place}values.yaml {place}eu.yaml {place}large.yaml]");
+        assert!(message.contains(&merged), "{kind}: {message}");
+
+        // Another order, without the defaults of the chart.
+        let wanted = json!({
+            "/replicas": 2, "/image/tag": "eu", "/list": [1, 2], "/image/repository": null, "/port": null,
+        });
+        has_values(&scene, &name, &spec(&["large.yaml", "eu.yaml"], false), &wanted, &Value::Null).await;
+
+        // One that is missing is an error, unless that is allowed.
+        let missing = ["values.yaml", "missing.yaml", "eu.yaml"];
+        scene.apply("HelmChart", &name, &spec(&missing, false));
+        let words = format!("no values file found at path '{place}missing.yaml'");
+        let seen = scene.failed::<HelmChart>(&name, "BuildFailed", &words).await;
+        assert_eq!(seen.condition("Ready").map(|(_, reason, _)| reason), Some("ValuesFilesError"), "{kind}");
+        let wanted = json!({"/replicas": 2, "/image/tag": "eu", "/image/repository": "app"});
+        let observed = json!([format!("{place}values.yaml"), format!("{place}eu.yaml")]);
+        has_values(&scene, &name, &spec(&missing, true), &wanted, &observed).await;
+    }
 }

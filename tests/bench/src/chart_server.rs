@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -31,6 +31,7 @@ pub struct ChartServer {
     authority: Option<Authority>,
     http: HttpServer,
     entries: Mutex<Vec<Value>>,
+    sent: Arc<Mutex<Vec<String>>>,
     scratch: Scratch,
 }
 
@@ -63,10 +64,11 @@ impl ChartServerBuilder {
     pub fn start(self) -> ChartServer {
         let scratch = Scratch::new("charts");
         let control = Arc::new(Control::default());
-        let folder = Arc::new(scratch.path().to_owned());
-        let router = Router::new().fallback(answer).with_state(folder);
+        let sent = Arc::default();
+        let files = Files { folder: scratch.path().to_owned(), sent: Arc::clone(&sent) };
+        let router = Router::new().fallback(answer).with_state(files);
         let (http, authority) = HttpServer::start_as(router, self.auth, self.tls, &control);
-        let server = ChartServer { control, authority, http, entries: Mutex::default(), scratch };
+        let server = ChartServer { control, authority, http, entries: Mutex::default(), sent, scratch };
         server.write_index(&[]);
         server
     }
@@ -151,6 +153,12 @@ impl ChartServer {
         self.control.requests()
     }
 
+    /// How many requests for a file got its bytes; those that had it already get none.
+    pub fn sent(&self, file: &str) -> usize {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.iter().filter(|name| *name == file).count()
+    }
+
     fn write_index(&self, entries: &[Value]) {
         let mut index = json!({"apiVersion": "v1", "entries": {}, "generated": jiff::Timestamp::now().to_string()});
         for entry in entries {
@@ -165,15 +173,26 @@ impl ChartServer {
     }
 }
 
-async fn answer(State(folder): State<Arc<PathBuf>>, request: Request) -> Response {
+/// What is served.
+#[derive(Clone)]
+struct Files {
+    folder: PathBuf,
+    sent: Arc<Mutex<Vec<String>>>,
+}
+
+async fn answer(State(files): State<Files>, request: Request) -> Response {
     let name = request.uri().path().trim_start_matches('/');
     if name.contains('/') {
         return StatusCode::NOT_FOUND.into_response();
     }
-    match std::fs::read(folder.join(name)) {
-        Ok(bytes) => bytes.into_response(),
-        Err(_) => StatusCode::NOT_FOUND.into_response(),
+    let Ok(bytes) = std::fs::read(files.folder.join(name)) else { return StatusCode::NOT_FOUND.into_response() };
+    let tag = format!("\"{}\"", hex(&Sha256::digest(&bytes)));
+    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    if known == Some(&*tag) {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
     }
+    files.sent.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
+    ([(header::ETAG, tag)], bytes).into_response()
 }
 
 /// The folder of a fixture chart in `tests/fixtures/charts/`.
