@@ -8,11 +8,12 @@ use fairlead::api::notification::v1::Receiver;
 use fairlead::api::source::v1::GitRepository;
 use fairlead_testbench::ports::free_port;
 use fairlead_testbench::{GitServer, wait_for};
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::{Hmac, KeyInit, Mac};
 use kube::ResourceExt as _;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256, Sha512};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::scene::{PATIENCE, Scene, Seen};
@@ -96,8 +97,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn signature(token: &str, body: &str) -> String {
-    let mac = Hmac::<Sha256>::new_from_slice(token.as_bytes()).expect("a key").chain_update(body);
-    format!("sha256={}", hex(&mac.finalize().into_bytes()))
+    format!("sha256={}", mac::<Hmac<Sha256>>(token, body))
+}
+
+fn mac<M: KeyInit + Mac>(token: &str, body: &str) -> String {
+    let mac = <M as KeyInit>::new_from_slice(token.as_bytes()).expect("a key").chain_update(body);
+    hex(&mac.finalize().into_bytes())
 }
 
 fn git(name: &str) -> Value {
@@ -169,6 +174,77 @@ async fn a_webhook_has_the_push_fetched_at_once_and_only_a_genuine_one_does() {
     assert!(!scene.operator.log().contains(path.trim_start_matches("/hook/")), "the log tells a path");
     let metrics = scene.operator.get("/metrics").await;
     assert!(metrics.contains(r#"fairlead_webhooks_total{type="github",outcome="refused"}"#), "{metrics}");
+}
+
+/// How a sender names the event, and proves with a token that a body is its own.
+struct Sender {
+    kind: &'static str,
+    event: Option<(&'static str, &'static str)>,
+    header: &'static str,
+    proof: fn(&str, &str) -> String,
+}
+
+fn senders() -> Vec<Sender> {
+    let sender = |kind, event, header, proof: fn(&str, &str) -> String| Sender { kind, event, header, proof };
+    let sha1 = |token: &str, body: &str| format!("sha1={}", mac::<Hmac<Sha1>>(token, body));
+    let sha512 = |token: &str, body: &str| format!("sha512={}", mac::<Hmac<Sha512>>(token, body));
+    let push = Some(("X-GitHub-Event", "push"));
+    vec![
+        sender("github", push, "X-Hub-Signature", sha1),
+        // As Gitea sends it, which is a `github` to a receiver.
+        sender("github", push, "X-Hub-Signature-256", signature),
+        sender("gitlab", Some(("X-Gitlab-Event", "Push Hook")), "X-Gitlab-Token", |token, _| token.to_owned()),
+        sender("bitbucket", Some(("X-Event-Key", "repo:refs_changed")), "X-Hub-Signature", signature),
+        sender("generic-hmac", None, "X-Signature", sha1),
+        sender("generic-hmac", None, "X-Signature", signature),
+        sender("generic-hmac", None, "X-Signature", sha512),
+    ]
+}
+
+#[tokio::test]
+async fn each_sender_proves_itself_in_its_own_way() {
+    let server = GitServer::start();
+    let releases = server.repository("releases");
+    let first = releases.commit("First", &[("a", Some("0"))]);
+    let hooks = Hooks::start("senders", &[]).await;
+    let scene = &hooks.scene;
+    let spec = json!({"url": server.url(&releases), "interval": "1h", "ref": {"branch": "main"}});
+    scene.apply("GitRepository", "releases", &spec);
+    let mut revision = format!("main@sha1:{first}");
+    scene.ready_at::<GitRepository>("releases", &revision).await;
+    for (number, Sender { kind, event, header, proof }) in senders().into_iter().enumerate() {
+        let name = format!("sender-{number}");
+        let more = event.map_or(json!({}), |(_, event)| json!({"events": [event]}));
+        hooks.receiver(&name, kind, &json!([git("releases")]), &more);
+        let path = hooks.path(&name).await;
+        let commit = releases.commit("Next", &[("a", Some(&name))]);
+        let body = json!({"ref": "refs/heads/main", "after": commit}).to_string();
+        let (event_header, named) = event.unzip();
+        let send = |event: Option<&'static str>, proof: Option<String>| {
+            let (hooks, path, body) = (&hooks, &path, &body);
+            async move {
+                let proof = proof.map(|proof| (header, proof));
+                let mut headers = vec![("Content-Type", "application/json")];
+                headers.extend(proof.as_ref().map(|(name, value)| (*name, value.as_str())));
+                headers.extend(event_header.zip(event));
+                hooks.post(path, &headers, body).await
+            }
+        };
+        let case = format!("{kind} with {header} of {}", proof("token", "body"));
+        for wrong in [None, Some(String::new()), Some(proof("another token", &body))] {
+            assert_eq!(send(named, wrong).await, 400, "{case}");
+        }
+        if header != "X-Gitlab-Token" {
+            assert_eq!(send(named, Some(proof(TOKEN, "another body"))).await, 400, "{case}");
+        }
+        if event.is_some() {
+            assert_eq!(send(Some("Another Event"), Some(proof(TOKEN, &body))).await, 200, "{case}");
+        }
+        assert_eq!(scene.see::<GitRepository>("releases").await.revision(), revision, "{case}: nothing of this counts");
+        assert_eq!(send(named, Some(proof(TOKEN, &body))).await, 200, "{case}");
+        revision = format!("main@sha1:{commit}");
+        scene.ready_at::<GitRepository>("releases", &revision).await;
+    }
 }
 
 #[tokio::test]
