@@ -16,7 +16,7 @@ use super::git_access::{Access, Accesses};
 use super::git_verify;
 use super::ignore::IgnoreRules;
 use super::lifecycle::{self, Stage};
-use super::outcome::{Failure, Stored};
+use super::outcome::{Failure, Stored, tell_outdated};
 use super::proofs::Proofs;
 use super::store::ArtifactStore;
 use super::{archive, include};
@@ -129,6 +129,10 @@ impl GitRepositoryController {
         let current = status.artifact.as_ref().filter(|artifact| artifact.revision == revision);
         if current.is_some() && is_as_wanted(status, spec) && include::is_current(status, &spec.include, &included) {
             return Ok(stored(&revision, None));
+        }
+        if current.is_none() {
+            let message = format!("new upstream revision '{revision}'");
+            tell_outdated(status, &message, object.metadata.generation, Timestamp::now());
         }
         let selection = Selection { paths, submodules: spec.recurse_submodules };
         let export = self.mirrors.checkout(&user, (&access.remote, &mirror), &target, selection, timeout).await;

@@ -19,14 +19,14 @@ use super::oci::manifest::{Descriptor, HELM_CHART, Manifest};
 use super::oci::tags::{TagError, Wanted};
 use super::oci::verify::{Asked, Demand, Unverified};
 use super::oci::{Digest, OciError, Reference, Registry, Repository};
-use super::outcome::{Failure, Stored, tell_verified};
+use super::outcome::{Failure, Stored, tell_outdated, tell_verified};
 use super::proofs::Proofs;
 use super::store::{ArtifactStore, StoreError};
 use crate::api::condition::{self, reason};
 use crate::api::meta::{Artifact, LocalObjectReference};
 use crate::api::source::v1::{OCIRepository, OCIRepositorySpec, OCIRepositoryStatus, OciLayerOperation};
 use crate::api::unsupported;
-use crate::controller::conditions::{self, Truth};
+use crate::controller::conditions;
 use crate::controller::wake::by_secrets;
 use crate::controller::{Context, Reconciler, Requeue, namespaced_name};
 
@@ -108,7 +108,8 @@ impl OciRepositoryController {
         let revision = reference.revision(&digest);
         let is_current = is_current(spec, status, &revision);
         if !is_current {
-            tell_outdated(object, status, &revision);
+            let message = format!("new revision '{revision}' for '{}'", object.spec.url);
+            tell_outdated(status, &message, object.metadata.generation, Timestamp::now());
         }
         if let Some(demand) = &demand {
             self.verify(object, status, demand, (&access, &digest, &revision)).await?;
@@ -348,17 +349,6 @@ fn stored(spec: &OCIRepositorySpec, status: &OCIRepositoryStatus) -> Stored {
 fn note_verification(object: &OCIRepository, status: &mut OCIRepositoryStatus, revision: &str) {
     let message = format!("verified signature of revision {revision}");
     tell_verified(&mut status.conditions, &message, object.metadata.generation, Timestamp::now());
-}
-
-/// Says that there is a newer revision, for as long as it cannot be had.
-fn tell_outdated(object: &OCIRepository, status: &mut OCIRepositoryStatus, revision: &str) {
-    if status.artifact.is_none() {
-        return;
-    }
-    let message = format!("new revision '{revision}' for '{}'", object.spec.url);
-    let (type_, generation) = (condition::ARTIFACT_OUTDATED, object.metadata.generation);
-    let now = Timestamp::now();
-    conditions::set(&mut status.conditions, type_, Truth::True, reason::NEW_REVISION, &message, generation, now);
 }
 
 async fn fetch(registry: &Registry, layer: &Descriptor, into: &Path, url: &str) -> Result<(), Failure> {

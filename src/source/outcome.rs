@@ -126,6 +126,15 @@ pub fn tell_verified(conditions: &mut Vec<Condition>, message: &str, generation:
     conditions::set(conditions, type_, Truth::True, reason, message, generation, now);
 }
 
+/// Says that there is a newer revision than that of the artifact, for as long as it cannot be had.
+pub fn tell_outdated(status: &mut impl SourceStatus, message: &str, generation: Option<i64>, now: Timestamp) {
+    if status.artifact().is_none() {
+        return;
+    }
+    let (type_, reason) = (condition::ARTIFACT_OUTDATED, reason::NEW_REVISION);
+    conditions::set(status.common().conditions, type_, Truth::True, reason, message, generation, now);
+}
+
 /// Removes the conditions that tell of these failures.
 fn clear(conditions: &mut Vec<Condition>, failures: impl Fn(&str) -> bool) {
     for failure in FAILURES.iter().filter(|failure| failures(failure)) {

@@ -130,6 +130,18 @@ async fn a_sparse_checkout_holds_only_its_folders() {
     scene.annotate::<GitRepository>("two", "reconcile.fluxcd.io/requestedAt", "now").await;
     let seen = scene.ready::<GitRepository>("two").await;
     assert_eq!(names(&texts(&scene, &seen).await), ["charts/a/Chart.yaml", "nope/x"]);
+
+    // A newer revision that cannot be had is told for as long as that lasts.
+    assert_eq!(seen.condition("ArtifactOutdated"), None);
+    let without = app.commit("Three", &[("nope/x", None)]);
+    scene.annotate::<GitRepository>("two", "reconcile.fluxcd.io/requestedAt", "later").await;
+    let seen = scene.failed::<GitRepository>("two", "ArtifactOutdated", &without).await;
+    let message = format!("new upstream revision 'main@sha1:{without}'");
+    assert_eq!(seen.condition("ArtifactOutdated"), Some(("True", "NewRevision", message.as_str())));
+    let with = app.commit("Four", &[("nope/x", Some("2"))]);
+    scene.annotate::<GitRepository>("two", "reconcile.fluxcd.io/requestedAt", "last").await;
+    let seen = scene.ready_at::<GitRepository>("two", &format!("main@sha1:{with}")).await;
+    assert_eq!(seen.condition("ArtifactOutdated"), None);
     scene.apply("GitRepository", "two", &spec(&url, &json!({"sparseCheckout": ["../x"]})));
     scene.failed::<GitRepository>("two", "Stalled", "'../x' leaves the repository").await;
 }
