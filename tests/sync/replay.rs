@@ -1,9 +1,10 @@
 //! Everything that was live in real folders, as one history of commits. None is mended before the
 //! next one comes, and after each the healthy apps are at the newest commit.
 
+use fairlead_testbench::wait_for;
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{PATIENCE, World, config_map};
 
 const API: &str = "production/api.yaml";
 const STRAY: &str = "production/stray.yaml";
@@ -148,4 +149,53 @@ async fn the_healthy_apps_are_at_the_newest_revision_after_every_bad_commit() {
     assert_eq!(mended.status.last_applied_revision, mended.status.last_attempted_revision);
     assert_eq!(mended.inventory().len(), 9, "{:#?}", mended.inventory());
     assert!(mended.status.conditions.iter().all(|condition| condition.type_ != "Behind"));
+}
+
+#[tokio::test]
+async fn the_same_again_changes_nothing_and_a_revert_goes_back() {
+    let world = World::new("again", &[("production/PLACEHOLDER", Some(""))]).await;
+    let (api, ui) = (world.app("api", "1.0.0"), world.app("ui", "1.0.0"));
+    let map = config_map(&world.id, "map", "1");
+    let files = [(API, Some(&*api)), ("production/ui.yaml", Some(&*ui)), ("production/map.yaml", Some(&*map))];
+    world.releases.commit("Apps", &files);
+    world.follow_production();
+    world.verdict().await.is_ready();
+    let world = &world;
+    let release = |app: &'static str| async move {
+        let live = world.live("helm.toolkit.fluxcd.io/v2", "HelmRelease", &world.namespace_of(app), app).await;
+        live.expect("a release").metadata.generation
+    };
+    let written = || async move {
+        let map = world.live("v1", "ConfigMap", &world.id, "map").await.expect("a map");
+        (map.metadata.resource_version, release("api").await, release("ui").await)
+    };
+    let before = written().await;
+
+    // The same tree under another commit, which takes the place of the first.
+    let first = world.releases.head("main");
+    let same = world.releases.rewrite("main", "The same again", &[]);
+    assert_ne!(first, same);
+    let verdict = world.verdict().await;
+    verdict.is_ready();
+    assert_eq!(verdict.status.last_applied_revision, Some(format!("main@sha1:{same}")));
+    assert_eq!(written().await, before, "nothing is written");
+
+    // A bad tag, and the commit that takes it back: the other app is not touched by either.
+    world.push(&[(API, Some(&world.app("api", "6.6.6")))]).await.is_ready();
+    assert_eq!(world.tag("api").await, Some(json!("6.6.6")));
+    world.push(&[(API, Some(&api))]).await.is_ready();
+    assert_eq!(world.tag("api").await, Some(json!("1.0.0")));
+    let after = written().await;
+    assert_eq!((&after.0, after.2), (&before.0, before.2));
+
+    // A file that a commit removed by mistake comes back with the next one.
+    world.push(&[(API, None)]).await.is_ready();
+    assert_eq!(world.tag("api").await, None);
+    wait_for("the namespace to be gone", PATIENCE, || async {
+        let namespace = world.live("v1", "Namespace", "", &world.namespace_of("api")).await;
+        if namespace.is_none() { Ok(()) } else { Err(format!("{namespace:?}")) }
+    })
+    .await;
+    world.push(&[(API, Some(&api))]).await.is_ready();
+    assert_eq!(world.tag("api").await, Some(json!("1.0.0")));
 }
