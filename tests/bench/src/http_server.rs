@@ -1,7 +1,7 @@
 //! An HTTP(S) server on loopback that can ask for credentials, refuse, hang, and count.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::pki::Authority;
-use crate::ports::free_port;
+use crate::ports;
 
 /// What a client must send.
 #[derive(Clone, Debug, Default)]
@@ -194,12 +194,12 @@ impl HttpServer {
     }
 
     fn listen(router: Router, auth: Auth, tls: Option<ServerConfig>, control: Arc<Control>) -> Self {
-        let port = free_port();
+        let listener = ports::listener();
+        let port = listener.local_addr().expect("a bound socket has an address").port();
         control.ask_for(auth);
         let router = router.layer(middleware::from_fn_with_state(control, pass));
         let runtime = crate::runtime::handle();
         let _context = runtime.enter();
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("bind a free port");
         listener.set_nonblocking(true).expect("make a socket non-blocking");
         let listener = TcpListener::from_std(listener).expect("register a socket");
         let (scheme, task) = match tls {

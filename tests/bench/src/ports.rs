@@ -15,13 +15,24 @@ static TAKEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 /// # Panics
 /// When none is found in a thousand tries.
 pub fn free_port() -> u16 {
+    listener().local_addr().expect("a bound socket has an address").port()
+}
+
+/// A listener on such a port. Bound once and for all: a child that is forked at that moment holds a socket that is closed
+/// again until it runs its program, and the port cannot be bound a second time meanwhile.
+///
+/// # Panics
+/// When none is found in a thousand tries.
+pub fn listener() -> TcpListener {
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
     let taken = taken.get_or_insert_default();
     for _ in 0..1000 {
         let port = random_port();
-        if !taken.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if !taken.contains(&port)
+            && let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        {
             taken.insert(port);
-            return port;
+            return listener;
         }
     }
     panic!("no free loopback port between {} and {}", RANGE.start, RANGE.end);
