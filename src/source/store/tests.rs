@@ -1,4 +1,5 @@
 use super::*;
+use std::time::Duration;
 
 fn owner() -> Owner {
     Owner { kind: "GitRepository".into(), namespace: "default".into(), name: "releases".into() }
