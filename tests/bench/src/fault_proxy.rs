@@ -1,13 +1,13 @@
 //! A TCP proxy on loopback whose line can be cut, or hang.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::ports::free_port;
+use crate::ports;
 
 /// What the line does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +34,10 @@ impl FaultProxy {
     /// # Panics
     /// When the address is none.
     pub fn to(address: &str) -> Self {
-        let port = free_port();
+        let (listener, port) = ports::listen();
         let target: SocketAddr = address.parse().expect("an address");
         let line = watch::Sender::new(Line::Works);
-        let task = crate::runtime::handle().spawn(serve(port, target, line.subscribe()));
+        let task = crate::runtime::handle().spawn(serve(listener, target, line.subscribe()));
         Self { port, line, task }
     }
 
@@ -58,8 +58,7 @@ impl Drop for FaultProxy {
     }
 }
 
-async fn serve(port: u16, target: SocketAddr, line: watch::Receiver<Line>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("bind a free port");
+async fn serve(listener: TcpListener, target: SocketAddr, line: watch::Receiver<Line>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}

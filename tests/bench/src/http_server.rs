@@ -194,14 +194,10 @@ impl HttpServer {
     }
 
     fn listen(router: Router, auth: Auth, tls: Option<ServerConfig>, control: Arc<Control>) -> Self {
-        let listener = ports::listener();
-        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let (listener, port) = ports::listen();
         control.ask_for(auth);
         let router = router.layer(middleware::from_fn_with_state(control, pass));
         let runtime = crate::runtime::handle();
-        let _context = runtime.enter();
-        listener.set_nonblocking(true).expect("make a socket non-blocking");
-        let listener = TcpListener::from_std(listener).expect("register a socket");
         let (scheme, task) = match tls {
             None => ("http", runtime.spawn(serve(listener, router))),
             Some(tls) => ("https", runtime.spawn(serve(TlsListener::new(listener, tls), router))),

@@ -15,15 +15,23 @@ static TAKEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 /// # Panics
 /// When none is found in a thousand tries.
 pub fn free_port() -> u16 {
-    listener().local_addr().expect("a bound socket has an address").port()
+    bind().1
 }
 
-/// A listener on such a port. Bound once and for all: a child that is forked at that moment holds a socket that is closed
-/// again until it runs its program, and the port cannot be bound a second time meanwhile.
+/// A listener on such a port, and the port. It is bound once and for all: a child that is forked
+/// while a socket is open holds it until it runs its program, and meanwhile the port cannot be bound
+/// a second time.
 ///
 /// # Panics
 /// When none is found in a thousand tries.
-pub fn listener() -> TcpListener {
+pub fn listen() -> (tokio::net::TcpListener, u16) {
+    let (listener, port) = bind();
+    listener.set_nonblocking(true).expect("make a socket non-blocking");
+    let _context = crate::runtime::handle().enter();
+    (tokio::net::TcpListener::from_std(listener).expect("register a socket"), port)
+}
+
+fn bind() -> (TcpListener, u16) {
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
     let taken = taken.get_or_insert_default();
     for _ in 0..1000 {
@@ -32,7 +40,7 @@ pub fn listener() -> TcpListener {
             && let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         {
             taken.insert(port);
-            return listener;
+            return (listener, port);
         }
     }
     panic!("no free loopback port between {} and {}", RANGE.start, RANGE.end);

@@ -1,6 +1,5 @@
 //! An HTTP proxy on loopback that can ask for credentials, and counts.
 
-use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidire
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::ports::free_port;
+use crate::ports;
 
 /// How long a SOCKS5 proxy tries to connect.
 const CONNECTING: Duration = Duration::from_secs(5);
@@ -30,10 +29,10 @@ impl Proxy {
     /// # Panics
     /// When the port cannot be bound.
     pub fn start(login: Option<(&str, &str)>) -> Self {
-        let port = free_port();
+        let (listener, port) = ports::listen();
         let wanted = login.map(|(name, password)| format!("Basic {}", STANDARD.encode(format!("{name}:{password}"))));
         let targets = Arc::new(Mutex::new(Vec::new()));
-        let task = crate::runtime::handle().spawn(serve(port, wanted, Arc::clone(&targets)));
+        let task = crate::runtime::handle().spawn(serve(listener, wanted, Arc::clone(&targets)));
         Self { port, targets, task }
     }
 
@@ -42,10 +41,10 @@ impl Proxy {
     /// # Panics
     /// When the port cannot be bound.
     pub fn start_socks(username: &str, password: &str) -> Self {
-        let port = free_port();
+        let (listener, port) = ports::listen();
         let login = (username.to_owned(), password.to_owned());
         let targets = Arc::new(Mutex::new(Vec::new()));
-        let task = crate::runtime::handle().spawn(serve_socks(port, login, Arc::clone(&targets)));
+        let task = crate::runtime::handle().spawn(serve_socks(listener, login, Arc::clone(&targets)));
         Self { port, targets, task }
     }
 
@@ -71,8 +70,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(port: u16, wanted: Option<String>, targets: Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("bind a free port");
+async fn serve(listener: TcpListener, wanted: Option<String>, targets: Arc<Mutex<Vec<String>>>) {
     while let Ok((client, _)) = listener.accept().await {
         let (wanted, targets) = (wanted.clone(), Arc::clone(&targets));
         tokio::spawn(async move {
@@ -82,8 +80,7 @@ async fn serve(port: u16, wanted: Option<String>, targets: Arc<Mutex<Vec<String>
     }
 }
 
-async fn serve_socks(port: u16, login: (String, String), targets: Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("bind a free port");
+async fn serve_socks(listener: TcpListener, login: (String, String), targets: Arc<Mutex<Vec<String>>>) {
     while let Ok((client, _)) = listener.accept().await {
         let (login, targets) = (login.clone(), Arc::clone(&targets));
         tokio::spawn(async move {

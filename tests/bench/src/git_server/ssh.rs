@@ -1,7 +1,6 @@
 //! `git-upload-pack` (and `git-receive-pack`) behind an SSH server.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use tokio::process::Command;
 use tokio::task::JoinHandle;
 
 use crate::http_server::{Behaviour, Control};
-use crate::ports::free_port;
+use crate::ports;
 use crate::tools::{git, run};
 
 /// A kind of SSH key.
@@ -105,8 +104,8 @@ impl SshServer {
             auth_rejection_time: Duration::from_millis(1),
             ..Config::default()
         });
-        let port = free_port();
-        let task = crate::runtime::handle().spawn(serve(port, config, template));
+        let (listener, port) = ports::listen();
+        let task = crate::runtime::handle().spawn(serve(listener, config, template));
         Self { port, host_key, task }
     }
 
@@ -137,8 +136,7 @@ fn known_hosts(port: u16, key: &SshKey) -> String {
     format!("[127.0.0.1]:{port} {}\n", bare.join(" "))
 }
 
-async fn serve(port: u16, config: Arc<Config>, mut template: Template) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("bind a free port");
+async fn serve(listener: TcpListener, config: Arc<Config>, mut template: Template) {
     if let Err(error) = template.run_on_socket(config, &listener).await {
         eprintln!("bench: an SSH server ended: {error}");
     }
