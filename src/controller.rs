@@ -20,7 +20,7 @@ pub use cache::{Cache, Change};
 pub use caches::Caches;
 pub use context::Context;
 pub use frame::{Reconciler, run};
-pub use pace::{Requeue, jittered};
+pub use pace::{DUE_AFTER, Requeue, jittered};
 pub use wakes::Wakes;
 
 use kube::Resource;

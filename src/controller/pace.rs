@@ -30,6 +30,9 @@ pub enum Requeue {
     },
 }
 
+/// The part of an interval after which what is done once an interval is due: less than [`jittered`] leaves of it.
+pub const DUE_AFTER: f64 = 0.9;
+
 /// The interval, longer or shorter by up to a twentieth, so that objects made together do not
 /// stay together.
 pub fn jittered(interval: Duration) -> Duration {

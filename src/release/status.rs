@@ -14,9 +14,6 @@ use crate::controller::conditions::{self, Truth};
 use super::history;
 use super::observed::{Action, Attempt, Desired, Record, Recorded, Released, Rendering, Target};
 
-/// Reason of `TestSuccess` before the tests were run.
-pub const AWAITING_TESTS: &str = reason::AWAITING_TESTS;
-
 /// What tests mean for a release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TestPolicy {
@@ -142,7 +139,7 @@ impl Editor<'_> {
         self.set(RELEASED, Truth::True, success_reason(action), &message);
         if tests.enabled {
             let awaits = format!("{awaited} is awaiting tests");
-            self.set(TEST_SUCCESS, Truth::Unknown, AWAITING_TESTS, &awaits);
+            self.set(TEST_SUCCESS, Truth::Unknown, reason::AWAITING_TESTS, &awaits);
             self.sum_up(tests);
         } else {
             self.clear_failures();

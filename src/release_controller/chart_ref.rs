@@ -20,6 +20,7 @@ use crate::source::store::{ArtifactStore, Owner, StoreError};
 
 /// How long a download may take.
 const PATIENCE: Duration = Duration::from_mins(1);
+
 /// Why there is no chart.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {

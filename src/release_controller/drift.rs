@@ -17,7 +17,7 @@ use crate::api::annotation;
 use crate::api::condition::{READY, reason};
 use crate::api::helm::v2::{DriftDetectionMode, Snapshot};
 use crate::controller::conditions;
-use crate::controller::{Requeue, jittered};
+use crate::controller::{DUE_AFTER, Requeue, jittered};
 use crate::drift::ignore::{IgnoreError, IgnoreRules};
 use crate::drift::objects::objects;
 use crate::drift::observer::{Bound, Observer};
@@ -25,9 +25,6 @@ use crate::drift::report::{self, Drifted};
 use crate::redact::Redactor;
 use crate::release::history;
 use crate::release::observed::{Drift, Revision, Target};
-
-/// The least part of the interval after which another look is due: less than the jitter leaves.
-const DUE_AFTER: f64 = 0.9;
 
 /// What a pass knows about the objects of a revision.
 pub struct Seen {

@@ -23,7 +23,7 @@ use crate::api::kustomize::v1::{Kustomization, KustomizationSpec, KustomizationS
 use crate::api::meta::Artifact;
 use crate::api::unsupported;
 use crate::controller::conditions::{self, FIELDS_NOT_ACTED_ON};
-use crate::controller::{Context, Reconciler, Requeue, dependencies, jittered, namespaced_name};
+use crate::controller::{Context, DUE_AFTER, Reconciler, Requeue, dependencies, jittered, namespaced_name};
 use crate::health::expressions::Checks;
 use crate::kube_ext::cluster::{Cluster, Clusters};
 use crate::source::store::ArtifactStore;
@@ -42,8 +42,6 @@ const SHORTEST_POLL: Duration = Duration::from_millis(150);
 const LONGEST_POLL: Duration = Duration::from_secs(2);
 /// The pause while another Kustomization is asking the same cluster whether it answers.
 const ASKED_BY_ANOTHER: Duration = Duration::from_secs(1);
-/// The part of the interval after which everything is applied again: the next pass comes a little before or after it.
-const FULL_AFTER: f64 = 0.9;
 /// No timeout is shorter.
 const SHORTEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -172,7 +170,7 @@ impl KustomizationController {
         let input = Input::of(&object, artifact, material.digest(), work.cluster);
         let memory = self.memories.get(&object).filter(|memory| memory.input == input);
         let object = if memory.is_none() { self.begin(&object, artifact).await? } else { object };
-        let interval = object.spec.interval.to_std().mul_f64(FULL_AFTER);
+        let interval = object.spec.interval.to_std().mul_f64(DUE_AFTER);
         let full_at = memory.as_ref().and_then(|memory| memory.full_at);
         let full = full_at.is_none_or(|at| at.elapsed() >= interval);
         if let Some(memory) = memory.as_ref().filter(|memory| !full && memory.waiting_since.is_some()) {
