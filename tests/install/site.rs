@@ -188,6 +188,12 @@ impl Site {
             self.bench.kubectl(&["delete", kind, environment, "--namespace", environment, "--wait=false"]);
             self.gone(environment, kind, environment).await;
         }
+        // Deleted with the Kustomization, and still there while helm uninstalls them: without an operator they would stay.
+        wait_for("all releases to be gone", PATIENCE, || async {
+            let left = self.bench.kubectl(&["get", "helmreleases,helmcharts", "--all-namespaces", "--output=name"]);
+            if left.is_empty() { Ok(()) } else { Err(left) }
+        })
+        .await;
         self.uninstall(helm);
     }
 }
