@@ -244,10 +244,15 @@ impl Mirror {
     async fn fetch(&self, object: &str, target: &Target, timeout: Duration) -> Result<(), GitError> {
         let exact = format!("+{object}:{}", argv::kept_ref(object));
         match self.ask(|url| argv::fetch(&self.dir, url, &exact, Depth::One), timeout).await {
-            Err(error) if error.cause == Cause::Unadvertised => {}
+            Err(error) if matches!(error.cause, Cause::Unadvertised | Cause::RefMissing) => {
+                self.disprove(object).await?;
+                if error.cause == Cause::RefMissing {
+                    return Err(error);
+                }
+            }
             result => return result.map(drop),
         }
-        // An old server: take what the ref leads to, with its history in case it moved on.
+        // A commit that was named by its hash, and a server that hands out the ends of refs only.
         let source = target.reference.as_deref().map_or("refs/heads/*", |name| name.trim_end_matches("^{}"));
         let kept = argv::kept_ref(if source.ends_with('*') { "heads/*" } else { "named" });
         let all = format!("+{source}:{kept}");
@@ -257,6 +262,19 @@ impl Mirror {
         })?;
         let path = self.dir.join(argv::kept_ref(object));
         fs::write(&path, found).map_err(|error| disk_error(&path, &error))
+    }
+
+    /// An error if a ref led to the object when the remote was polled: it does not any more, and the next one who asks
+    /// polls again.
+    async fn disprove(&self, object: &str) -> Result<(), GitError> {
+        let mut listing = self.listing.lock().await;
+        let Some(known) = listing.as_mut().filter(|known| known.refs.as_ref().is_ok_and(|refs| refs.lead_to(object)))
+        else {
+            return Ok(());
+        };
+        let moved = GitError::new(Cause::RefMissing, format!("the ref that led to {object} has moved on meanwhile"));
+        known.refs = Err(moved.clone());
+        Err(moved)
     }
 
     async fn submodules(&self, commit: &str, timeout: Duration) -> Result<Vec<Submodule>, GitError> {

@@ -109,9 +109,9 @@ const PHRASES: &[(Cause, &[&str])] = &[
             "http 403",
         ],
     ),
-    (Cause::Unadvertised, &["unadvertised object", "not our ref"]),
+    (Cause::Unadvertised, &["unadvertised object", "remote error: want "]),
     (Cause::PathMissing, &["did not match any files"]),
-    (Cause::RefMissing, &["couldn't find remote ref", "remote branch", "no such ref"]),
+    (Cause::RefMissing, &["couldn't find remote ref", "remote branch", "no such ref", "not our ref"]),
     (
         Cause::NotFound,
         &[
@@ -217,6 +217,11 @@ impl Refs {
         self.peeled.get(name).and(self.commits.get(name)).map(String::as_str)
     }
 
+    /// Whether a ref leads to this commit or tag object.
+    pub fn lead_to(&self, object: &str) -> bool {
+        self.commits.values().chain(self.peeled.values()).any(|hash| hash == object)
+    }
+
     /// The names of all tags, without `refs/tags/`.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         self.commits.keys().filter_map(|name| name.strip_prefix("refs/tags/"))
@@ -319,7 +324,8 @@ mod tests {
             ("fatal: Unable to create '/d/x.git/shallow.lock': File exists.", Cause::Mirror),
             ("fatal: not a git repository: '/d/x.git'", Cause::Mirror),
             ("error: Server does not allow request for unadvertised object 1111", Cause::Unadvertised),
-            ("fatal: remote error: upload-pack: not our ref 1111", Cause::Unadvertised),
+            ("fatal: remote error: want 1111 not valid", Cause::Unadvertised),
+            ("fatal: remote error: upload-pack: not our ref 1111", Cause::RefMissing),
             ("fatal: unable to access 'https://h/x/': Received HTTP code 407 from proxy after CONNECT", Cause::Proxy),
             ("fatal: unable to access 'http://h/x/': The requested URL returned error: 407", Cause::Proxy),
             ("fatal: unable to access 'http://h/x/': The requested URL returned error: 301", Cause::Redirect),

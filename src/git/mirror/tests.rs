@@ -129,12 +129,65 @@ async fn locks_and_damage_heal() {
 }
 
 #[tokio::test]
-async fn a_commit_that_is_not_there_says_so() {
+async fn a_commit_that_is_not_there_says_so_and_costs_no_history() {
     let (origin, root) = (Origin::new(), tempfile::tempdir().unwrap());
     let mirror = origin.mirror(root.path());
     let target = Target { commit: "1".repeat(40), reference: None, full: false, tag: None };
     let error = mirror.export(&target, Selection::default(), LONG).await.map(|_| ()).unwrap_err();
     assert_eq!(error.cause, Cause::RefMissing, "{error}");
+    assert!(!mirror.has_objects(), "nothing was fetched");
+}
+
+impl Mirror {
+    fn has_objects(&self) -> bool {
+        ["objects/pack", "refs/fairlead/heads"]
+            .iter()
+            .any(|part| fs::read_dir(self.dir.join(part)).is_ok_and(|mut entries| entries.next().is_some()))
+    }
+
+    /// Speaks git's first protocol, in which servers hand out the ends of refs only.
+    async fn speak_the_old_protocol(&self) {
+        drop(self.prepared().await.unwrap());
+        let mut config = fs::OpenOptions::new().append(true).open(self.dir.join("config")).unwrap();
+        io::Write::write_all(&mut config, b"[protocol]\n\tversion = 0\n").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_ref_that_moves_between_poll_and_fetch_is_polled_again() {
+    let (origin, root) = (Origin::new(), tempfile::tempdir().unwrap());
+    let mirror = origin.mirror(root.path());
+    mirror.speak_the_old_protocol().await;
+    let refs = mirror.poll(Scope::BranchesAndTags, Duration::ZERO, LONG).await.unwrap();
+    origin.commit("x", "1", "Meanwhile");
+    let error = mirror.export(&main_of(&refs), Selection::default(), LONG).await.map(|_| ()).unwrap_err();
+    assert!(error.cause == Cause::RefMissing && error.message.contains("moved on"), "{error}");
+    assert!(!mirror.has_objects(), "no history was fetched");
+    let polled = async {
+        loop {
+            if let Ok(refs) = mirror.poll(Scope::BranchesAndTags, LONG, LONG).await {
+                return refs;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let refs = tokio::time::timeout(LONG, polled).await.unwrap();
+    mirror.export(&main_of(&refs), Selection::default(), LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_of_old_comes_with_its_history_where_there_is_no_other_way() {
+    let origin = Origin::new();
+    let commit = origin.git(&["rev-parse", "HEAD"]);
+    origin.commit("production/api.yaml", "a: 2\n", "Second");
+    for reference in [None, Some("refs/heads/main".to_owned())] {
+        let root = tempfile::tempdir().unwrap();
+        let mirror = origin.mirror(root.path());
+        mirror.speak_the_old_protocol().await;
+        let target = Target { commit: commit.clone(), reference, full: false, tag: None };
+        let export = mirror.export(&target, Selection::default(), LONG).await.unwrap();
+        assert_eq!(fs::read_to_string(export.path().join("production/api.yaml")).unwrap(), "a: 1\n");
+    }
 }
 
 #[tokio::test]
