@@ -105,7 +105,7 @@ fn weight(mirror: &PathBuf) -> (u64, u64) {
 async fn a_long_history_costs_no_more_than_its_last_commit() {
     let git = GitServer::start();
     let app = git.repository("app");
-    let head = app.history(4000, 4096);
+    let head = app.history(50_000, 256);
     let scene = Scene::start("history").await;
     let spec = json!({"url": git.url(&app), "interval": "1s", "ref": {"branch": "main"}});
     scene.apply("GitRepository", "app", &spec);
@@ -113,7 +113,7 @@ async fn a_long_history_costs_no_more_than_its_last_commit() {
     let folders = std::fs::read_dir(scene.operator.data_dir().join("git")).unwrap().flatten();
     let mirror = folders.map(|entry| entry.path()).find(|path| path.extension().is_some()).unwrap();
     let (objects, size) = weight(&mirror);
-    assert!(objects == 3 && size < 64, "{objects} objects, {size} KiB: a commit, a tree and a text of 4 KiB");
+    assert!(objects == 3 && size < 64, "{objects} objects, {size} KiB: a commit, a tree and a file");
     let head = app.commit("Another", &[("file", Some("short"))]);
     scene.ready_at::<GitRepository>("app", &format!("main@sha1:{head}")).await;
     let (objects, size) = weight(&mirror);

@@ -1,9 +1,8 @@
 //! A repository that tests write to.
 
-use std::fs::File;
-use std::io::Write as _;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::signing::Signer;
 use crate::tools::{git, run};
@@ -112,32 +111,21 @@ impl Repository {
         self.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},{path}")]);
     }
 
-    /// Makes a long history on `main`: commits that each put another incompressible text of this size into `file`.
-    /// Gives the last hash.
+    /// Makes a long history on `main`: commits that each put another incompressible text of this size into `file`. The
+    /// work tree has the last one only. Gives its hash.
     ///
     /// # Panics
     /// When git refuses.
     pub fn history(&self, commits: usize, size: usize) -> String {
-        let stream = self.work.with_extension("history");
-        let mut out = std::io::BufWriter::new(File::create(&stream).expect("make a file"));
-        let mut noise = 1_u64;
-        for number in 0..commits {
-            let text: String = std::iter::repeat_with(|| {
-                noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                format!("{noise:016x}")
-            })
-            .take(size / 16)
-            .collect();
-            let message = format!("commit {number}");
-            let who = "committer bench <bench@example.org> 1700000000 +0000";
-            let head = format!("commit refs/heads/main\n{who}\ndata {}\n{message}\n", message.len());
-            write!(out, "{head}M 644 inline file\ndata {}\n{text}\n", text.len()).expect("write a file");
-        }
-        out.into_inner().expect("write a file");
-        let import = File::open(&stream).expect("read a file");
-        run(command().arg("-C").arg(&self.work).args(["fast-import", "--quiet", "--force"]).stdin(import));
-        self.git(&["reset", "--quiet", "--hard", "refs/heads/main"]);
-        self.push(&["--force", "main"]);
+        let mut import = command();
+        import.arg("--git-dir").arg(&self.bare).args(["-c", "core.compression=0"]);
+        import.args(["fast-import", "--quiet", "--force", "--depth=0"]).stdin(Stdio::piped());
+        let mut import = import.spawn().expect("start git");
+        let into = import.stdin.take().expect("its input is a pipe");
+        write_history(into, commits, size).expect("write to git");
+        assert!(import.wait().is_ok_and(|status| status.success()), "git fast-import failed");
+        self.git(&["fetch", "--quiet", "--depth=1", "origin", "+main:refs/remotes/origin/main"]);
+        self.git(&["switch", "--quiet", "--force-create", "main", "origin/main"]);
         self.head("main")
     }
 
@@ -253,4 +241,22 @@ fn command() -> Command {
         command.env(format!("GIT_{role}_NAME"), "bench").env(format!("GIT_{role}_EMAIL"), "bench@example.org");
     }
     command
+}
+
+/// Writes what `git fast-import` reads.
+fn write_history(into: impl Write, commits: usize, size: usize) -> std::io::Result<()> {
+    let mut into = BufWriter::new(into);
+    let mut noise = 1_u64;
+    for number in 0..commits {
+        let message = format!("commit {number}");
+        let who = "committer bench <bench@example.org> 1700000000 +0000";
+        write!(into, "commit refs/heads/main\n{who}\ndata {}\n{message}\n", message.len())?;
+        writeln!(into, "M 644 inline file\ndata {}", size / 8 * 8)?;
+        for _ in 0..size / 8 {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            into.write_all(&noise.to_le_bytes())?;
+        }
+        into.write_all(b"\n")?;
+    }
+    into.flush()
 }

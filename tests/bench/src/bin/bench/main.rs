@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fairlead_testbench::{Helm, Operator, TestBench};
 
+mod history;
 mod latency;
 mod polling;
 mod report;
@@ -15,7 +16,7 @@ mod webhook;
 use report::Report;
 
 const USAGE: &str =
-    "[--fairlead PATH] [--helm 3|4] [--releases N] [--commits N] [--only latency|webhook|throughput|polling]";
+    "[--fairlead PATH] [--helm 3|4] [--releases N] [--commits N] [--only latency|webhook|throughput|polling|history]";
 
 struct Options {
     fairlead: PathBuf,
@@ -79,6 +80,9 @@ async fn measure(options: &Options) -> Result<bool, String> {
     }
     if wanted("polling") {
         polling::measure(&options.fairlead, &mut report).await?;
+    }
+    if wanted("history") {
+        history::measure(&options.fairlead, &mut report).await?;
     }
     Ok(report.print())
 }
