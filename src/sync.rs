@@ -2,8 +2,8 @@
 //!
 //! `scan` (and `build`, where a folder has a `kustomization.yaml`) reads manifests, `decrypt` and
 //! `post_build` make them readable and fill in variables (with what `material` fetches), `validate`
-//! sorts out what cannot work, `referrals` follow what moves, `order`, `policy`, `ignored`, `prune` and `ceiling` decide, `stages`,
-//! `write` and `garbage` act, `wait` looks at what came of it, `status` and `history` report; `pass`
+//! sorts out what cannot work, `referrals` follow what moves, `order`, `policy`, `ignored`, `hold`, `prune` and `ceiling`
+//! decide, `stages`, `write` and `garbage` act, `wait` looks at what came of it, `status` and `history` report; `pass`
 //! puts them together and `reconciler` runs it. One rule goes through it all: what is wrong with one
 //! object or file is named with its place, and never stops the others.
 
@@ -15,6 +15,7 @@ pub mod desired;
 pub mod finalize;
 pub mod garbage;
 pub mod history;
+pub mod hold;
 mod identity;
 mod ignored;
 pub mod inventory;

@@ -20,6 +20,8 @@ mod from_flux;
 mod health;
 #[path = "sync/history.rs"]
 mod history;
+#[path = "sync/holds.rs"]
+mod holds;
 #[path = "sync/identity.rs"]
 mod identity;
 #[path = "sync/policies.rs"]

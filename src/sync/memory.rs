@@ -1,6 +1,7 @@
 //! What this run of the operator remembers of each Kustomization, to do no work twice. Losing it
 //! costs one full pass.
 
+use super::hold::Held;
 use super::inventory::{Inventory, ObjectId};
 use super::wait::Awaited;
 use crate::api::annotation;
@@ -51,6 +52,8 @@ pub struct Memory {
     pub full_at: Option<Instant>,
     /// Digests of the manifests that are applied.
     pub digests: BTreeMap<ObjectId, u64>,
+    /// What was kept from being deleted, and why.
+    pub held: Option<Held>,
     /// Checksum of all manifests that were read.
     pub digest: Option<String>,
     /// Knows what of the manifests must not be told.
@@ -63,6 +66,21 @@ pub struct Memory {
     pub gave_up: bool,
     /// Warnings of the pass whose health is waited for.
     pub warnings: String,
+}
+
+/// What is known of the objects of earlier passes, whatever they worked with.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Digests of the manifests that are applied.
+    pub digests: BTreeMap<ObjectId, u64>,
+    /// What was kept from being deleted, and why.
+    pub held: Option<Held>,
+}
+
+impl From<Memory> for Known {
+    fn from(Memory { digests, held, .. }: Memory) -> Self {
+        Self { digests, held }
+    }
 }
 
 /// Memories by namespace and name.

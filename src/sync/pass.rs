@@ -5,11 +5,12 @@ use super::ceiling::{self, Ceiling, Consent};
 use super::desired::Owner;
 use super::garbage::{self, Collected};
 use super::history;
+use super::hold::{self, Folder, Held};
 use super::inventory::{Inventory, ObjectId};
 use super::manifest::Manifest;
 use super::material::Material;
 use super::post_build;
-use super::problem::{Hold, Place, Problem, Severity};
+use super::problem::{Problem, Severity};
 use super::prune::{self, Plan};
 use super::referrals;
 use super::scan::{self, Scan, ScanError};
@@ -53,6 +54,8 @@ pub struct Pass<'a> {
     pub ceiling: Ceiling,
     /// Whether more than that may be.
     pub consent: Consent<'a>,
+    /// What the last pass kept from being deleted, and why.
+    pub held: Option<&'a Held>,
 }
 
 /// What a pass did.
@@ -72,6 +75,8 @@ pub struct Done {
     pub digests: BTreeMap<ObjectId, u64>,
     /// Objects whose health is another matter.
     pub exceptions: Exceptions,
+    /// What was kept from being deleted; none when the folder could not be read at all.
+    pub held: Option<Held>,
     /// Checksum of all manifests that were read; none when the folder could not be.
     pub digest: Option<String>,
     /// Knows what must not be told.
@@ -89,6 +94,7 @@ impl Done {
             counts: Counts::default(),
             digests: known.clone(),
             exceptions: Exceptions::default(),
+            held: None,
             digest: None,
             redactor: Redactor::default(),
         }
@@ -171,8 +177,15 @@ impl Pass<'_> {
 
     async fn prune(&self, outcome: Outcome, mut problems: Vec<Problem>, total: usize) -> Done {
         let stated = self.stated(&outcome, &problems);
-        let mut plan = prune::plan(&self.inventory, &stated, &problems, self.spec.prune);
-        problems.extend(held_back(&plan, &problems));
+        let folder = Folder {
+            stated: &stated,
+            applied: &outcome.applied.keys().cloned().collect(),
+            problems: &problems,
+            target_namespace: self.spec.target_namespace.as_deref(),
+            before: self.held,
+        };
+        let mut plan = prune::plan(&self.inventory, folder, self.spec.prune);
+        problems.extend(held_back(&plan, &problems).filter(|_| self.spec.prune));
         let stopped = self.stop(&mut plan).await;
         let mut inventory = self.next_inventory(&outcome, &stated, &plan);
         let collected = garbage::collect(self.resolver, &self.owner, plan.delete).await;
@@ -192,6 +205,7 @@ impl Pass<'_> {
             releases: releases(&outcome),
             counts: counts(&outcome, &collected, total),
             exceptions: outcome.exceptions,
+            held: Some(plan.memory),
             digest: None,
             redactor: Redactor::default(),
             digests: outcome.applied.into_iter().filter_map(|(id, done)| Some((id, done.digest?))).collect(),
@@ -216,14 +230,9 @@ impl Pass<'_> {
 
     /// Every object that the folder states in some form: none of them left it.
     fn stated(&self, outcome: &Outcome, problems: &[Problem]) -> BTreeSet<ObjectId> {
-        let mut stated = outcome.stated.clone();
-        for id in problems.iter().filter_map(|problem| problem.object.as_ref()) {
-            stated.insert(id.clone());
-            if let Some(namespace) = &self.spec.target_namespace {
-                stated.insert(ObjectId { namespace: namespace.clone(), ..id.clone() });
-            }
-        }
-        stated
+        let named = problems.iter().filter_map(|problem| problem.object.as_ref());
+        let target = self.spec.target_namespace.as_deref();
+        outcome.stated.iter().cloned().chain(named.flat_map(|id| hold::forms(id, target))).collect()
     }
 
     fn next_inventory(&self, outcome: &Outcome, stated: &BTreeSet<ObjectId>, plan: &Plan) -> Inventory {
@@ -276,17 +285,14 @@ fn hides_an_object(problem: &Problem) -> bool {
     problem.severity == Severity::Error
 }
 
-/// Says that objects are kept, when nothing else makes the folder not ready.
+/// Says that objects are kept, and makes the folder not ready by that if nothing else does.
 fn held_back(plan: &Plan, problems: &[Problem]) -> Option<Problem> {
-    let holds = |problem: &&Problem| problem.hold != Hold::Nothing;
-    let because = problems.iter().filter(holds).min_by_key(|problem| problem.severity)?;
-    if plan.held.is_empty() || because.severity == Severity::Error {
-        return None;
-    }
+    let place = plan.because.clone()?;
     let names: Vec<_> = plan.held.iter().map(|(id, _)| id.to_string()).collect();
-    let place = Place { file: because.place.file.clone(), line: because.place.line };
     let reason = format!("objects that left the folder are kept while this lasts: {}", names.join(", "));
-    Some(Problem::error(place, reason))
+    let said = Problem::error(place, reason);
+    let is_told = problems.iter().any(|problem| problem.severity == Severity::Error);
+    Some(if is_told { said.warning() } else { said })
 }
 
 fn undeleted(collected: &Collected) -> String {

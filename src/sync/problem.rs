@@ -27,16 +27,16 @@ pub enum Severity {
 /// What a problem forbids to prune, because it may hide an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hold {
-    /// Nothing.
+    /// Nothing by itself; see [`super::hold`] for an object that is new.
     Nothing,
-    /// Objects of this kind in this namespace: one of them may be the one whose name is broken.
+    /// Objects of this kind: one of them may be the one whose name is broken.
     Kind {
         /// API group.
         group: String,
         /// Kind.
         kind: String,
-        /// Namespace; empty for cluster-scoped kinds.
-        namespace: String,
+        /// Namespace, empty for cluster-scoped kinds; none if it is what is broken.
+        namespace: Option<String>,
     },
     /// Anything: it is not known what the file holds.
     Everything,

@@ -1,11 +1,11 @@
 //! What leaves the cluster because it left the folder. Pure: the decision only.
 
+use super::hold::{Folder, Held};
 use super::inventory::{Inventory, ObjectId};
 use super::order::Stage;
-use super::problem::{Hold, Problem};
+use super::problem::Place;
 use crate::api::annotation::{DISABLED, OWNER_NAME, OWNER_NAMESPACE, PRUNE, RECONCILE, SSA};
 use serde_json::Value;
-use std::collections::BTreeSet;
 
 /// What becomes of the objects of the inventory that the folder does not hold any more.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -14,16 +14,21 @@ pub struct Plan {
     pub delete: Vec<(ObjectId, String)>,
     /// Kept, and kept in the inventory, because a problem may hide them.
     pub held: Vec<(ObjectId, String)>,
+    /// Where the problem stands that keeps them.
+    pub because: Option<Place>,
     /// Not in the folder any more and `prune` is off: they stay and leave the inventory.
     pub orphaned: Vec<(ObjectId, String)>,
+    /// For the next pass.
+    pub memory: Held,
 }
 
-/// Compares the inventory with every object the folder states, applied or not.
-pub fn plan(inventory: &Inventory, folder: &BTreeSet<ObjectId>, problems: &[Problem], prune: bool) -> Plan {
-    let mut plan = Plan::default();
-    for (id, version) in inventory.iter().filter(|(id, _)| !folder.contains(id)) {
+/// Compares the inventory with the folder.
+pub fn plan(inventory: &Inventory, folder: Folder<'_>, prune: bool) -> Plan {
+    let (kept, because, memory) = folder.keeps(inventory);
+    let mut plan = Plan { because: because.map(|problem| problem.place.clone()), memory, ..Plan::default() };
+    for (id, version) in inventory.iter().filter(|(id, _)| !folder.stated.contains(id)) {
         let entry = (id.clone(), version.to_owned());
-        if problems.iter().any(|problem| holds(&problem.hold, id)) {
+        if kept.contains(&id) {
             plan.held.push(entry);
         } else if prune {
             plan.delete.push(entry);
@@ -33,14 +38,6 @@ pub fn plan(inventory: &Inventory, folder: &BTreeSet<ObjectId>, problems: &[Prob
     }
     plan.delete.sort_by_key(|(id, _)| std::cmp::Reverse(Stage::of(id)));
     plan
-}
-
-fn holds(hold: &Hold, id: &ObjectId) -> bool {
-    match hold {
-        Hold::Nothing => false,
-        Hold::Everything => true,
-        Hold::Kind { group, kind, namespace } => *group == id.group && *kind == id.kind && *namespace == id.namespace,
-    }
 }
 
 /// What to do with a live object that is due to be deleted.
@@ -74,10 +71,11 @@ pub fn verdict(live: &Value, namespace: &str, name: &str) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::problem::Place;
+    use super::super::problem::{Hold, Problem};
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+    use std::collections::BTreeSet;
 
     fn id(kind: &str, namespace: &str, name: &str) -> ObjectId {
         ObjectId { namespace: namespace.to_owned(), name: name.to_owned(), group: String::new(), kind: kind.to_owned() }
@@ -96,6 +94,11 @@ mod tests {
         Problem { hold, ..Problem::error(place, "broken") }
     }
 
+    fn plan(ids: &[ObjectId], folder: &BTreeSet<ObjectId>, problems: &[Problem], prune: bool) -> Plan {
+        let folder = Folder { stated: folder, applied: folder, problems, target_namespace: None, before: None };
+        super::plan(&inventory(ids), folder, prune)
+    }
+
     fn names(entries: &[(ObjectId, String)]) -> Vec<&str> {
         entries.iter().map(|(id, _)| id.name.as_str()).collect()
     }
@@ -104,7 +107,7 @@ mod tests {
     fn what_left_the_folder_goes_namespaces_last() {
         let all = [id("Namespace", "", "ns"), id("ConfigMap", "ns", "a"), id("Pod", "ns", "b"), id("Pod", "ns", "c")];
         let folder = BTreeSet::from([id("Pod", "ns", "c")]);
-        let plan = plan(&inventory(&all), &folder, &[], true);
+        let plan = plan(&all, &folder, &[], true);
         assert_eq!(names(&plan.delete), ["b", "a", "ns"]);
         assert!(plan.held.is_empty());
     }
@@ -112,22 +115,13 @@ mod tests {
     #[test]
     fn nothing_goes_while_a_file_cannot_be_read() {
         let all = [id("Pod", "ns", "a")];
-        let plan = plan(&inventory(&all), &BTreeSet::new(), &[problem(Hold::Everything)], true);
+        let plan = plan(&all, &BTreeSet::new(), &[problem(Hold::Everything)], true);
         assert_eq!((names(&plan.held), plan.delete.len()), (vec!["a"], 0));
     }
 
     #[test]
-    fn a_broken_name_holds_its_kind_in_its_namespace() {
-        let all = [id("Pod", "ns", "a"), id("Pod", "other", "b"), id("ConfigMap", "ns", "c")];
-        let hold = Hold::Kind { group: String::new(), kind: "Pod".to_owned(), namespace: "ns".to_owned() };
-        let plan = plan(&inventory(&all), &BTreeSet::new(), &[problem(hold)], true);
-        assert_eq!(names(&plan.held), ["a"]);
-        assert_eq!(names(&plan.delete), ["b", "c"]);
-    }
-
-    #[test]
     fn without_prune_objects_are_let_go() {
-        let plan = plan(&inventory(&[id("Pod", "ns", "a")]), &BTreeSet::new(), &[], false);
+        let plan = plan(&[id("Pod", "ns", "a")], &BTreeSet::new(), &[], false);
         assert_eq!((names(&plan.orphaned), plan.delete.len()), (vec!["a"], 0));
     }
 
@@ -162,7 +156,7 @@ mod tests {
             let ids: Vec<_> = old.iter().map(|name| id("Pod", "ns", name)).collect();
             let folder: BTreeSet<_> = new.iter().map(|name| id("Pod", "ns", name)).collect();
             let problems: Vec<_> = broken.then(|| problem(Hold::Everything)).into_iter().collect();
-            let plan = plan(&inventory(&ids), &folder, &problems, prune);
+            let plan = plan(&ids, &folder, &problems, prune);
             let gone = plan.delete.len() + plan.held.len() + plan.orphaned.len();
             prop_assert_eq!(gone, old.difference(&new).count());
             prop_assert!(plan.delete.iter().all(|(id, _)| !folder.contains(id)));

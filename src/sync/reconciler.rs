@@ -10,7 +10,7 @@ use super::history::ORIGIN_REVISION;
 use super::identity::Entry;
 use super::inventory::Inventory;
 use super::material::Material;
-use super::memory::{Input, Memories, Memory};
+use super::memory::{Input, Known, Memories, Memory};
 use super::pass::{Done, Pass};
 use super::source::{self, NotYet};
 use super::status::{self, Ending, Facts};
@@ -130,6 +130,8 @@ impl Reconciler for KustomizationController {
 struct Told {
     changes: Vec<String>,
     took: Duration,
+    /// How long ago everything was applied.
+    since_full: Duration,
     /// Until the next look at what is waited for.
     pause: Duration,
 }
@@ -140,6 +142,10 @@ struct Work<'a> {
     artifact: &'a Artifact,
     checks: &'a Checks,
     cluster: &'a Cluster,
+}
+
+fn elapsed_since(instant: Option<Instant>) -> Duration {
+    instant.map_or(Duration::ZERO, |instant| instant.elapsed())
 }
 
 /// What is waited for.
@@ -178,7 +184,8 @@ impl KustomizationController {
             let health = Health { inventory: &inventory, memory: memory.clone() };
             return self.check_health(&object, work, health, Told::default()).await;
         }
-        let known = self.memories.get(&object).map(|memory| memory.digests).unwrap_or_default();
+        let (waiting_since, gave_up) = memory.map_or((None, false), |memory| (memory.waiting_since, memory.gave_up));
+        let known = self.memories.get(&object).map(Known::from).unwrap_or_default();
         self.note_begin(&object);
         let done = self.apply(&object, work, &material, &known, full).await;
         let period = Period::new(since, Timestamp::now());
@@ -189,22 +196,29 @@ impl KustomizationController {
             input,
             full_at,
             digests: done.digests,
+            held: done.held.or(known.held),
             digest: done.digest,
             redactor: done.redactor,
             waiting_since: None,
             awaited: Arc::new(wait::awaited(&object, &inventory, &done.exceptions)),
-            gave_up: memory.is_some_and(|memory| memory.gave_up),
+            gave_up,
             warnings: String::new(),
         };
         let waits = matches!(done.ending, Ending::Applied { .. }) && !memory.awaited.is_empty();
         let (releases, counts, ending) = (done.releases, done.counts, &done.ending);
         self.note_applied(&object, artifact, Applied { releases, period, counts, ending, waits });
-        let told = Told { changes: done.changes, took: started.elapsed(), ..Told::default() };
+        let told = Told {
+            changes: done.changes,
+            took: started.elapsed(),
+            since_full: elapsed_since(full_at),
+            ..Told::default()
+        };
         if let Ending::Applied { warnings } = &done.ending
             && waits
         {
             memory.warnings.clone_from(warnings);
-            memory.waiting_since = Some(started);
+            // To apply everything anew is no reason to wait longer.
+            memory.waiting_since = waiting_since.or(Some(started));
             let health = Health { inventory: &inventory, memory };
             return self.check_health(&object, work, health, told).await;
         }
@@ -236,7 +250,7 @@ impl KustomizationController {
         object: &Kustomization,
         work: Work<'_>,
         material: &Material,
-        known: &std::collections::BTreeMap<super::inventory::ObjectId, u64>,
+        known: &Known,
         full: bool,
     ) -> Done {
         let Work { artifact, cluster, .. } = work;
@@ -244,7 +258,7 @@ impl KustomizationController {
             Ok(root) => root,
             Err(error) => {
                 let ending = Ending::Failed { reason: reason::ARTIFACT_FAILED, message: error.to_string() };
-                return Done::unread(ending, known);
+                return Done::unread(ending, &known.digests);
             }
         };
         let builds = self.context.config.builds();
@@ -273,8 +287,9 @@ impl KustomizationController {
                 revision: &artifact.revision,
                 given_for: object.annotations().get(annotation::ALLOW_PRUNE).map(String::as_str),
             },
+            held: known.held.as_ref(),
         };
-        let done = Box::pin(pass.run(root, known, full)).await;
+        let done = Box::pin(pass.run(root, &known.digests, full)).await;
         Done { ending: self.explained(object, cluster, done.ending).await, ..done }
     }
 
@@ -317,6 +332,7 @@ impl KustomizationController {
         self.note_waited(object, artifact, &ending);
         memory.gave_up = matches!(ending, Ending::Failed { .. });
         told.took = waited;
+        told.since_full = elapsed_since(memory.full_at);
         let digest = memory.digest.clone();
         self.memories.put(object, memory);
         let facts = Facts {
@@ -347,7 +363,7 @@ impl KustomizationController {
         written?;
         let spec = &object.spec;
         Ok(match ending {
-            Ending::Applied { .. } => Requeue::After(jittered(spec.interval.to_std())),
+            Ending::Applied { .. } => Requeue::After(jittered(spec.interval.to_std()).saturating_sub(told.since_full)),
             Ending::Waiting { .. } => Requeue::After(told.pause),
             Ending::Failed { .. } => Requeue::Backoff { max: spec.retry_interval.unwrap_or(spec.interval).to_std() },
             Ending::Stalled { .. } => Requeue::OnChange,

@@ -101,21 +101,17 @@ fn identity(manifest: &Manifest) -> Vec<Problem> {
 }
 
 fn names(manifest: &Manifest, id: &ObjectId) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut push = |pointer: &str, field: &str, reason: String| {
-        let hold = Hold::Kind { group: id.group.clone(), kind: id.kind.clone(), namespace: id.namespace.clone() };
+    let name = name::object_name(id);
+    let namespace = Some(&id.namespace).filter(|namespace| !namespace.is_empty()).and_then(|ns| name::label(ns));
+    let held_in = namespace.is_none().then(|| id.namespace.clone());
+    let fields = [("/metadata/name", "metadata.name", name), ("/metadata/namespace", "metadata.namespace", namespace)];
+    let wrong = fields.into_iter().filter_map(|(pointer, field, reason)| Some((pointer, field, reason?)));
+    let problems = wrong.map(|(pointer, field, reason)| {
+        let hold = Hold::Kind { group: id.group.clone(), kind: id.kind.clone(), namespace: held_in.clone() };
         let problem = Problem::error(manifest.place(pointer), reason).about(id).field(field);
-        problems.push(Problem { hold, ..problem });
-    };
-    if let Some(reason) = name::object_name(id) {
-        push("/metadata/name", "metadata.name", reason);
-    }
-    if !id.namespace.is_empty()
-        && let Some(reason) = name::label(&id.namespace)
-    {
-        push("/metadata/namespace", "metadata.namespace", reason);
-    }
-    problems
+        Problem { hold, ..problem }
+    });
+    problems.collect()
 }
 
 /// Maps whose values Kubernetes wants as text. Values are never repeated: they may be secret.

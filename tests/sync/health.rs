@@ -108,8 +108,8 @@ async fn a_wait_that_took_too_long_stays_failed_until_it_heals_by_itself() {
     let ns = world.id.clone();
     world.releases.commit("Map", &[("production/a.yaml", Some(&config_map(&ns, "a", "1")))]);
     let check = format!("healthChecks: [{{apiVersion: v1, kind: ConfigMap, name: other, namespace: {ns}}}]");
-    // As short as a timeout can be.
-    world.follow(&["path: production", "prune: true", "timeout: 30s", "retryInterval: 1s", &check]);
+    // As short as a timeout can be; everything is applied anew before it is over.
+    world.follow(&["path: production", "prune: true", "interval: 30s", "timeout: 30s", "retryInterval: 1s", &check]);
     let api = world.kustomizations();
     let api = &api;
     let failed = |passes: i64| async move {

@@ -110,10 +110,12 @@ impl World {
     }
 
     pub fn follow_as(&self, name: &str, spec: &[&str]) {
-        let more = spec.join("\n  ");
+        let own = spec.iter().any(|line| line.starts_with("interval:"));
+        let interval = (!own).then_some("interval: 10m");
+        let more = interval.iter().chain(spec).copied().collect::<Vec<_>>().join("\n  ");
         self.bench.apply(&format!(
             "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata:\n  name: {name}\n  \
-             namespace: {}\nspec:\n  interval: 10m\n  sourceRef: {{kind: GitRepository, name: releases}}\n  {more}\n",
+             namespace: {}\nspec:\n  sourceRef: {{kind: GitRepository, name: releases}}\n  {more}\n",
             self.id,
         ));
     }

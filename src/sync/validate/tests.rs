@@ -82,7 +82,7 @@ fn names_from_real_folders() {
 fn a_broken_name_holds_its_kind() {
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: A\n  namespace: ns\n";
     let (_, problems) = validate(manifests("a", text));
-    let hold = Hold::Kind { group: String::new(), kind: "ConfigMap".to_owned(), namespace: "ns".to_owned() };
+    let hold = Hold::Kind { group: String::new(), kind: "ConfigMap".to_owned(), namespace: Some("ns".to_owned()) };
     assert_eq!(problems[0].hold, hold);
 }
 
