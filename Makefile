@@ -5,7 +5,7 @@ SHELL := /usr/bin/env bash
 
 TOOLS_BIN := target/tools/bin
 # Programs of the test bench; cargo-deny is built only for `make lint`.
-BENCH_TOOLS := kubernetes etcd kwok helm3 helm4 kustomize crane sops cosign flux prometheus
+BENCH_TOOLS := kubernetes etcd kwok helm3 helm4 kustomize crane sops cosign notation flux prometheus
 
 .PHONY: help tools test lint demo bench fuzz
 

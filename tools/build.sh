@@ -54,6 +54,11 @@ recipe() {
       echo cosign=github.com/sigstore/cosign/v3/cmd/cosign
       echo "-X sigs.k8s.io/release-utils/version.gitVersion=v$(pinned cosign github.com/sigstore/cosign/v3)"
       ;;
+    notation)
+      echo notation=github.com/notaryproject/notation/cmd/notation
+      # Its version is in its source; this keeps it from calling itself unreleased.
+      echo '-X github.com/notaryproject/notation/internal/version.BuildMetadata='
+      ;;
     flux) echo "-X main.VERSION=$(pinned flux github.com/fluxcd/flux2/v2)" ;;
     prometheus)
       printf '%s=github.com/prometheus/prometheus/cmd/%s\n' prometheus{,} promtool{,}

@@ -130,7 +130,11 @@ async fn the_image_holds_what_the_operator_needs_and_is_never_written_to() {
         })
     };
     for (_, program) in &image.programs {
-        let version = if ["helm", "kustomize", "cosign"].contains(&program.as_str()) { "version" } else { "--version" };
+        let version = if ["helm", "kustomize", "cosign", "notation"].contains(&program.as_str()) {
+            "version"
+        } else {
+            "--version"
+        };
         says(&[&format!("/usr/local/bin/{program}"), version]);
     }
     says(&["/usr/bin/git", "--version"]);
