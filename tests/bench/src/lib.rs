@@ -52,11 +52,12 @@
 //!
 //! ```no_run
 //! # async fn test() {
-//! use fairlead_testbench::{CosignKey, OciRegistry, fixture_chart, tarball};
+//! use fairlead_testbench::{CosignKey, NotationKey, OciRegistry, fixture_chart, tarball};
 //! let registry = OciRegistry::start().await; // also builder().basic_auth().tls().mutual_tls()
 //! let digest = registry.push("app", "1.0.0", &[("a/media-type", tarball(&[("a.yaml", "…")]))], &[]).await;
 //! registry.push_chart("charts", &fixture_chart("nodejs"), "1.2.3"); // by `helm push`
 //! CosignKey::generate().sign(&registry, "app", &digest);
+//! NotationKey::generate("authors").sign(&registry, "app", &digest);
 //! # }
 //! ```
 //!
@@ -151,6 +152,7 @@ pub mod fault_proxy;
 pub mod git_server;
 pub mod github_api;
 pub mod http_server;
+pub mod notation;
 pub mod objects;
 pub mod operator;
 pub mod otlp_collector;
@@ -176,6 +178,7 @@ pub use cosign::CosignKey;
 pub use fault_proxy::{FaultProxy, Line};
 pub use git_server::{GitServer, KeyKind, Repository, SshKey};
 pub use http_server::Behaviour;
+pub use notation::NotationKey;
 pub use operator::{Operator, OperatorBuilder};
 pub use otlp_collector::OtlpCollector;
 pub use prometheus::Prometheus;

@@ -29,7 +29,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Headers of an answer that are passed on.
-const PASSED_ON: [&str; 3] = ["docker-content-digest", "content-type", "link"];
+const PASSED_ON: [&str; 4] = ["docker-content-digest", "content-type", "content-length", "link"];
 
 /// How a registry is to be started.
 #[derive(Debug, Default)]
