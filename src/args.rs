@@ -151,6 +151,9 @@ pub struct RunArgs {
     /// The cosign binary, version 3, for `spec.verify` of what comes from registries.
     #[arg(long, env = "FAIRLEAD_COSIGN", default_value = "cosign", value_name = "PATH")]
     pub cosign: PathBuf,
+    /// The notation binary, version 1, for `spec.verify` with `provider: notation`.
+    #[arg(long, env = "FAIRLEAD_NOTATION", default_value = "notation", value_name = "PATH")]
+    pub notation: PathBuf,
     /// Objects of one kind worked on at the same time, and helm actions at the same time.
     #[arg(long, env = "FAIRLEAD_CONCURRENT", default_value_t = 4, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -255,6 +258,8 @@ pub struct Config {
     pub kustomize: PathBuf,
     /// The cosign binary.
     pub cosign: PathBuf,
+    /// The notation binary.
+    pub notation: PathBuf,
     /// Objects of one kind worked on at the same time.
     pub concurrent: u16,
     /// Address for health, metrics and artifacts.
@@ -425,6 +430,7 @@ impl RunArgs {
             git: self.git.clone(),
             kustomize: self.kustomize.clone(),
             cosign: self.cosign.clone(),
+            notation: self.notation.clone(),
             concurrent: self.concurrent,
             listen: self.listen,
             receiver_listen: self.receiver_listen,

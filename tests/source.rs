@@ -25,6 +25,8 @@ mod receiver;
 mod registry;
 #[path = "source/registry_charts.rs"]
 mod registry_charts;
+#[path = "source/registry_notation.rs"]
+mod registry_notation;
 #[path = "source/registry_verify.rs"]
 mod registry_verify;
 #[path = "source/scene.rs"]

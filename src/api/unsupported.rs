@@ -5,7 +5,10 @@
 
 use super::helm::v2::HelmReleaseSpec;
 use super::kustomize::v1::KustomizationSpec;
-use super::source::v1::{BucketSpec, GitRepositorySpec, HelmChartSpec, HelmRepositorySpec, OCIRepositorySpec};
+use super::source::v1::{
+    BucketSpec, GitRepositorySpec, HelmChartSpec, HelmRepositorySpec, OCIRepositorySpec, OCIRepositoryVerification,
+    VerificationProvider,
+};
 
 /// A path in the object and whether it is set.
 type Field = (&'static str, bool);
@@ -50,11 +53,17 @@ pub fn oci_repository(spec: &OCIRepositorySpec) -> Vec<&'static str> {
         ignore: _,
         insecure: _,
         suspend: _,
-        // Refused by the controller, with a reason of its own; of `verify` the provider `notation`.
+        // Refused by the controller, with a reason of its own.
         provider: _,
-        verify: _,
+        // Acted on, but for what is cosign's alone, as in Flux.
+        verify,
     } = spec;
-    set(&[])
+    let by_policy = verify.as_ref().filter(|verify| verify.provider == VerificationProvider::Notation);
+    let set_in = |field: fn(&OCIRepositoryVerification) -> bool| by_policy.is_some_and(field);
+    set(&[
+        ("spec.verify.matchOIDCIdentity", set_in(|verify| !verify.match_oidc_identity.is_empty())),
+        ("spec.verify.trustedRootSecretRef", set_in(|verify| verify.trusted_root_secret_ref.is_some())),
+    ])
 }
 
 /// Paths of the fields of a `HelmRepository` that are set and not acted on.
@@ -116,9 +125,12 @@ pub fn helm_chart(spec: &HelmChartSpec) -> Vec<&'static str> {
         suspend: _,
         // Acted on, but for what the controller refuses with a reason of its own.
         source_ref: _,
-        verify: _,
+        // Acted on, but for what is cosign's alone, as in Flux.
+        verify,
     } = spec;
-    set(&[])
+    let by_policy = verify.as_ref().filter(|verify| verify.provider == VerificationProvider::Notation);
+    let identities = by_policy.is_some_and(|verify| !verify.match_oidc_identity.is_empty());
+    set(&[("spec.verify.matchOIDCIdentity", identities)])
 }
 
 /// Paths of the fields of a `Kustomization` that are set and not acted on.
@@ -246,6 +258,14 @@ mod tests {
         let verify = json!({"provider": "cosign"});
         let chart = json!({"chart": "ui", "interval": "1m", "sourceRef": source_ref, "verify": verify});
         assert!(helm_chart(&spec(chart)).is_empty());
+        let who = json!([{"issuer": "^https://i$", "subject": "^s$"}]);
+        let mut policy = json!({"provider": "notation", "secretRef": {"name": "trust"}, "matchOIDCIdentity": who});
+        let chart = json!({"chart": "ui", "interval": "1m", "sourceRef": source_ref, "verify": policy});
+        assert_eq!(helm_chart(&spec(chart)), ["spec.verify.matchOIDCIdentity"]);
+        policy["trustedRootSecretRef"] = json!({"name": "root"});
+        let artifact = json!({"url": "oci://a.io/x", "interval": "1m", "verify": policy});
+        let cosigns = ["spec.verify.matchOIDCIdentity", "spec.verify.trustedRootSecretRef"];
+        assert_eq!(oci_repository(&spec(artifact)), cosigns);
         let folder = json!({
             "interval": "1m",
             "prune": false,

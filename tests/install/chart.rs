@@ -50,7 +50,7 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Flags that the image settles, or that the chart sets as a variable.
-const NOT_AN_ARGUMENT: [&str; 11] = [
+const NOT_AN_ARGUMENT: [&str; 12] = [
     "--leader-election-namespace",
     "--data-dir",
     "--listen",
@@ -59,6 +59,7 @@ const NOT_AN_ARGUMENT: [&str; 11] = [
     "--kustomize",
     "--sops",
     "--cosign",
+    "--notation",
     "--own-release",
     "--help",
     "--version",

@@ -127,8 +127,8 @@ async fn ranges_filters_and_digests_choose_and_what_cannot_be_chosen_is_named() 
     stalled("cloud", cloud, "InvalidProviderConfiguration", "'secretRef'").await;
     let signed = json!({"verify": {"provider": "cosign"}});
     stalled("signed", signed, "VerificationError", "anybody can sign with some identity").await;
-    let notation = json!({"verify": {"provider": "notation", "secretRef": {"name": "trust"}}});
-    stalled("notation", notation, "VerificationError", "signatures of notation are not acted on").await;
+    let notation = json!({"verify": {"provider": "notation"}});
+    stalled("notation", notation, "VerificationError", "verification secret cannot be empty").await;
     for name in ["signed", "notation"] {
         assert_eq!(scene.see::<OCIRepository>(name).await.artifact, None);
     }

@@ -10,7 +10,7 @@ use crate::scene::{Kind, PATIENCE, Scene, Seen};
 const CHART_LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 const LAYER: &str = "application/vnd.cncf.flux.content.v1.tar+gzip";
 
-async fn push(registry: &OciRegistry, text: &str) -> String {
+pub async fn push(registry: &OciRegistry, text: &str) -> String {
     registry.push("app", "latest", &[(LAYER, tarball(&[("a.yaml", text)]))], &[]).await
 }
 
@@ -18,12 +18,12 @@ fn by_keys() -> Value {
     json!({"provider": "cosign", "secretRef": {"name": "keys"}})
 }
 
-fn spec(registry: &OciRegistry, verify: &Value) -> Value {
+pub fn spec(registry: &OciRegistry, verify: &Value) -> Value {
     json!({"url": registry.url("app"), "interval": "1s", "insecure": true, "verify": verify})
 }
 
 /// Waits until the object says for this reason that it is not signed as it has to be.
-async fn refused<K: Kind>(scene: &Scene, name: &str, reason: &str, needle: &str) -> Seen {
+pub async fn refused<K: Kind>(scene: &Scene, name: &str, reason: &str, needle: &str) -> Seen {
     let what = format!("{reason} with '{needle}'");
     let seen = scene.until::<K>(name, &what, |seen| {
         let told = |type_: &str, reason: &str| {
@@ -38,19 +38,19 @@ async fn refused<K: Kind>(scene: &Scene, name: &str, reason: &str, needle: &str)
     seen
 }
 
-async fn verified(scene: &Scene, name: &str, revision: &str) -> Seen {
+pub async fn verified(scene: &Scene, name: &str, revision: &str) -> Seen {
     let seen = scene.ready_at::<OCIRepository>(name, revision).await;
     let message = format!("verified signature of revision {revision}");
     assert_eq!(seen.condition("SourceVerified"), Some(("True", "Succeeded", message.as_str())));
     seen
 }
 
-fn count(registry: &OciRegistry, needle: &str) -> usize {
+pub fn count(registry: &OciRegistry, needle: &str) -> usize {
     registry.requests().iter().filter(|request| request.contains(needle)).count()
 }
 
-/// What cosign reads is gone when it is done, however that ends.
-async fn leaves_nothing(scene: &Scene) {
+/// What a program reads that checks a signature is gone when it is done, however that ends.
+pub async fn leaves_nothing(scene: &Scene) {
     let scratch = scene.operator.data_dir().join("artifacts/tmp");
     wait_for("an empty scratch", PATIENCE, || async {
         let left: Vec<_> = std::fs::read_dir(&scratch).expect("the store has a scratch").flatten().collect();

@@ -3,20 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
-use zeroize::Zeroizing;
-
-use super::credentials::Login;
 use super::reference::{Digest, Repository};
-use crate::proxy::Proxy;
 use crate::redact::bounded;
 
-/// The name under which Docker Hub's login is kept.
-const DOCKER_HUB_LOGIN: &str = "https://index.docker.io/v1/";
-/// Where Go looks for authorities besides the system's one file.
-const AUTHORITY_DIRECTORIES: &str = "/etc/ssl/certs:/etc/pki/tls/certs";
-/// No proxy listens there, so that what is sent to it reaches nobody.
-const NOWHERE: &str = "http://127.0.0.1:0";
 /// Exit codes for: no signature, no such tag, no signature that matches, no certificate.
 const UNSIGNED: std::ops::RangeInclusive<i32> = 10..=13;
 /// How cosign begins to say that no signature matches, where it has no exit code for that.
@@ -94,57 +83,13 @@ pub fn artifact(repository: &Repository, digest: &Digest, insecure: bool) -> Str
 }
 
 /// The registry so that cosign takes it for one: a host without dot and port would be a folder of Docker Hub.
-fn registry(repository: &Repository, insecure: bool) -> String {
-    let own = repository.registry();
-    if repository.is_docker_hub() {
-        "index.docker.io".to_owned()
-    } else if own.contains(['.', ':']) || own == "localhost" {
+pub fn registry(repository: &Repository, insecure: bool) -> String {
+    let own = repository.client_name();
+    if own.contains(['.', ':']) || own == "localhost" {
         own.to_owned()
     } else {
         format!("{own}:{}", if insecure { 80 } else { 443 })
     }
-}
-
-/// A docker configuration with the one login, for cosign to read.
-pub fn docker_config(repository: &Repository, insecure: bool, login: Option<&Login>) -> Zeroizing<String> {
-    let key = if repository.is_docker_hub() { DOCKER_HUB_LOGIN.to_owned() } else { registry(repository, insecure) };
-    let entry = login.map(|login| match login {
-        Login::Password(username, password) => json!({"username": username.as_str(), "password": password.as_str()}),
-        Login::Identity(token) => json!({"identitytoken": token.as_str()}),
-        Login::Bearer(token) => json!({"registrytoken": token.as_str()}),
-    });
-    let auths: Map<String, Value> = entry.into_iter().map(|entry| (key.clone(), entry)).collect();
-    Zeroizing::new(json!({"auths": auths}).to_string())
-}
-
-/// Variables for the way to the registry. Cosign would try plain HTTP at private addresses without being told to:
-/// unless the object allows that, it is sent nowhere, but for addresses that no proxy is asked for (loopback, and what
-/// the operator's `NO_PROXY` lists).
-pub fn proxies(proxy: Option<&Proxy>, insecure: bool) -> Vec<(&'static str, Zeroizing<String>)> {
-    let nowhere = || Zeroizing::new(NOWHERE.to_owned());
-    let mut variables = Vec::new();
-    let mut set = |names: [&'static str; 2], value: Zeroizing<String>| {
-        variables.extend(names.map(|name| (name, value.clone())));
-    };
-    if let Some(proxy) = proxy {
-        set(["HTTPS_PROXY", "https_proxy"], proxy.url());
-        // The object's own proxy goes before whatever the operator's environment says.
-        set(["NO_PROXY", "no_proxy"], Zeroizing::default());
-    }
-    match proxy {
-        _ if !insecure => set(["HTTP_PROXY", "http_proxy"], nowhere()),
-        Some(proxy) => set(["HTTP_PROXY", "http_proxy"], proxy.url()),
-        None => {}
-    }
-    variables
-}
-
-/// The directories with authorities to trust: one's own and the system's.
-pub fn authority_directories(own: &Path, inherited: Option<&OsStr>) -> OsString {
-    let mut directories = own.as_os_str().to_owned();
-    directories.push(":");
-    directories.push(inherited.filter(|text| !text.is_empty()).unwrap_or(OsStr::new(AUTHORITY_DIRECTORIES)));
-    directories
 }
 
 /// Why one signer's signature was not found.

@@ -96,6 +96,11 @@ impl Repository {
         if self.is_docker_hub() { DOCKER_HUB } else { &self.registry }
     }
 
+    /// The host and perhaps port as other clients name it: in signatures, policies and docker configurations.
+    pub fn client_name(&self) -> &str {
+        if self.is_docker_hub() { "index.docker.io" } else { &self.registry }
+    }
+
     /// The path, as the registry's API has it.
     pub fn path(&self) -> String {
         if self.is_docker_hub() && !self.path.contains('/') {

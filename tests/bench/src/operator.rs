@@ -119,6 +119,7 @@ impl OperatorBuilder {
             ("FAIRLEAD_KUSTOMIZE", &tool("kustomize")),
             ("FAIRLEAD_SOPS", &tool("sops")),
             ("FAIRLEAD_COSIGN", &tool("cosign")),
+            ("FAIRLEAD_NOTATION", &tool("notation")),
         ] {
             env.push((name.to_owned(), path.display().to_string()));
         }

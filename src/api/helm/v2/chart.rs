@@ -119,7 +119,7 @@ pub struct HelmChartTemplateVerification {
     /// What checks the signature.
     #[schemars(extend("default" = "cosign"))]
     pub provider: VerificationProvider,
-    /// Secret with the public keys that are trusted.
+    /// Secret with the public keys that are trusted; for notation, with `trustpolicy.json` and certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
 }

@@ -1,9 +1,4 @@
-use std::collections::BTreeMap;
-
-use k8s_openapi::ByteString;
-
 use super::*;
-use crate::proxy::Kinds;
 
 fn repository(url: &str) -> Repository {
     Repository::parse(url).unwrap()
@@ -53,44 +48,6 @@ fn cosign_takes_the_same_artifact_that_is_fetched() {
     ] {
         assert_eq!(artifact(&repository(url), &digest, insecure), format!("{expected}@{digest}"), "{url}");
     }
-}
-
-#[test]
-fn logins_are_handed_over_in_a_file() {
-    let secret = |text: &str| Zeroizing::new(text.to_owned());
-    let login = Login::Password(secret("u"), secret("p"));
-    let at = |url: &str, login| docker_config(&repository(url), false, login).to_string();
-    assert_eq!(at("oci://a.io/x", Some(&login)), r#"{"auths":{"a.io":{"password":"p","username":"u"}}}"#);
-    assert!(at("oci://registry/x", Some(&login)).contains(r#""registry:443""#), "as the artifact is named");
-    assert!(at("oci://docker.io/x", Some(&login)).contains(DOCKER_HUB_LOGIN));
-    let token = Login::Identity(secret("t"));
-    assert_eq!(at("oci://a.io/x", Some(&token)), r#"{"auths":{"a.io":{"identitytoken":"t"}}}"#);
-    assert_eq!(at("oci://a.io/x", None), r#"{"auths":{}}"#);
-}
-
-#[test]
-fn plain_http_is_for_those_who_ask_for_it() {
-    let data: BTreeMap<_, _> = [("address".to_owned(), ByteString(b"http://proxy:3128".to_vec()))].into();
-    let proxy = Proxy::from_secret(&data, Kinds::Http).unwrap();
-    let given = |proxy, insecure| -> BTreeMap<&str, String> {
-        proxies(proxy, insecure).into_iter().map(|(name, value)| (name, value.to_string())).collect()
-    };
-    let secure = given(None, false);
-    assert_eq!(secure.len(), 2, "the environment's proxy for HTTPS stays: {secure:?}");
-    assert_eq!((secure["HTTP_PROXY"].as_str(), secure["http_proxy"].as_str()), (NOWHERE, NOWHERE));
-    assert!(given(None, true).is_empty());
-    for (insecure, plain) in [(false, NOWHERE), (true, "http://proxy:3128/")] {
-        let given = given(Some(&proxy), insecure);
-        assert_eq!((given["HTTP_PROXY"].as_str(), given["HTTPS_PROXY"].as_str()), (plain, "http://proxy:3128/"));
-        assert_eq!((given["NO_PROXY"].as_str(), given["no_proxy"].as_str()), ("", ""));
-    }
-}
-
-#[test]
-fn the_systems_authorities_are_trusted_as_well() {
-    let own = Path::new("/own");
-    assert_eq!(authority_directories(own, None), "/own:/etc/ssl/certs:/etc/pki/tls/certs");
-    assert_eq!(authority_directories(own, Some(OsStr::new("/a:/b"))), "/own:/a:/b");
 }
 
 #[test]
