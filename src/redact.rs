@@ -74,6 +74,11 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     clean
 }
 
+/// Where a URL leads: without credentials, and without its query, which may hold a token.
+pub fn place(url: &str) -> Cow<'_, str> {
+    redact(url.split('?').next().unwrap_or_default())
+}
+
 /// The first `limit` bytes of a text at the most, cut at a character and marked where cut.
 pub fn bounded(text: &str, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit {
@@ -114,6 +119,12 @@ mod tests {
         for (text, clean) in cases {
             assert_eq!(redact(text), clean);
         }
+    }
+
+    #[test]
+    fn a_place_has_no_credentials_and_no_query() {
+        assert_eq!(place("https://ann:pw@charts.example/x?key=hunter2"), "https://*****@charts.example/x");
+        assert_eq!(place("oci://charts.example/x"), "oci://charts.example/x");
     }
 
     #[test]

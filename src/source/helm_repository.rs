@@ -69,7 +69,7 @@ pub(super) async fn downloader(context: &Context, repository: &HelmRepository) -
 /// The URL of a repository.
 pub(super) fn parse_url(spec: &HelmRepositorySpec) -> Result<Url, Failure> {
     let invalid = |reason: String| {
-        let shown = crate::redact::redact(&spec.url);
+        let shown = crate::redact::place(&spec.url);
         let message = format!("invalid Helm repository URL '{shown}': {reason}");
         Failure::terminal(condition::FETCH_FAILED, reason::URL_INVALID, message)
     };
@@ -188,7 +188,7 @@ impl Reconciler for HelmRepositoryController {
 fn stored(object: &HelmRepository, status: &HelmRepositoryStatus) -> Stored {
     let (revision, size) =
         status.artifact.as_ref().map_or(("", 0), |artifact| (artifact.revision.as_str(), artifact.size.unwrap_or(0)));
-    let url = crate::redact::redact(&object.spec.url);
+    let url = crate::redact::place(&object.spec.url);
     Stored {
         reason: reason::SUCCEEDED,
         message: format!("stored artifact: revision '{revision}'"),

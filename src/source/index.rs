@@ -53,7 +53,7 @@ pub enum IndexError {
     BadUrl {
         /// The chart.
         chart: String,
-        /// The URL, without credentials.
+        /// The URL, without credentials and query.
         url: String,
     },
 }
@@ -252,7 +252,7 @@ impl Entry {
     /// Where to download it from.
     pub fn url(&self, repository: &Url) -> Result<Url, IndexError> {
         let first = self.urls.first().ok_or_else(|| IndexError::NoUrl(self.name.clone()))?;
-        let bad = || IndexError::BadUrl { chart: self.name.clone(), url: crate::redact::redact(first).into_owned() };
+        let bad = || IndexError::BadUrl { chart: self.name.clone(), url: crate::redact::place(first).into_owned() };
         if let Ok(absolute) = Url::parse(first) {
             return if matches!(absolute.scheme(), "http" | "https") { Ok(absolute) } else { Err(bad()) };
         }
