@@ -5,6 +5,8 @@
 mod artifacts;
 #[path = "source/bucket.rs"]
 mod bucket;
+#[path = "source/chart_urls.rs"]
+mod chart_urls;
 #[path = "source/charts.rs"]
 mod charts;
 #[path = "source/dependencies.rs"]

@@ -106,7 +106,8 @@ impl BucketController {
             _ => None,
         };
         let certificates = self.secret(object, spec.cert_secret_ref.as_ref()).await?;
-        let mut builder = Client::builder().redirect(Policy::none());
+        // An object is what the store holds, also one that is marked as compressed.
+        let mut builder = Client::builder().redirect(Policy::none()).no_gzip();
         if let Some(data) = self.secret(object, spec.proxy_secret_ref.as_ref()).await? {
             builder = builder.proxy(proxy(&data).map_err(|error| refused(&error))?);
         }

@@ -1,6 +1,8 @@
 //! Downloads from a Helm repository over HTTP(S): with its credentials, bounded in size, and
 //! without a second transfer of what has not changed.
 
+mod inflate;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -8,7 +10,9 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::ByteString;
-use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use reqwest::header::{
+    ACCEPT_ENCODING, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 use tokio::fs::File;
@@ -16,6 +20,7 @@ use tokio::io::AsyncWriteExt as _;
 use url::Url;
 use zeroize::Zeroizing;
 
+use self::inflate::Inflate;
 use super::digest::hex;
 use crate::cause;
 use crate::redact::redact;
@@ -222,7 +227,9 @@ impl Downloader {
     /// For the repository at this URL; each download may take up to `timeout`.
     pub fn new(repository: Url, mut access: Access, timeout: Duration) -> Result<Self, DownloadError> {
         let tls = std::mem::take(&mut access.tls);
-        let client = tls.secure(Client::builder().timeout(timeout)).build();
+        // A package has to stay what its digest says, also where a server takes its own compression
+        // for one of the transfer.
+        let client = tls.secure(Client::builder().timeout(timeout).no_gzip()).build();
         let client = client.map_err(|error| DownloadError::Credentials(error.to_string()))?;
         Ok(Self { client, access, repository })
     }
@@ -230,7 +237,7 @@ impl Downloader {
     /// The bytes at a URL, `limit` of them at the most. Credentials go to the repository's own
     /// host only, unless `passCredentials` says otherwise.
     pub async fn get(&self, url: &Url, limit: usize, known: Option<&Validators>) -> Result<Download, DownloadError> {
-        let Some(response) = self.ask(url, known).await? else { return Ok(Download::Unchanged) };
+        let Some(response) = self.ask(url, known, false).await? else { return Ok(Download::Unchanged) };
         let validators = Validators::of(response.headers());
         let mut bytes = Vec::new();
         let mut chunks = response.bytes_stream();
@@ -252,29 +259,34 @@ impl Downloader {
         limit: usize,
         known: Option<&Validators>,
     ) -> Result<Download<String>, DownloadError> {
-        let Some(response) = self.ask(url, known).await? else { return Ok(Download::Unchanged) };
-        let validators = Validators::of(response.headers());
-        let failed = |error: io::Error| DownloadError::Write(error.kind());
-        let mut out = File::create_new(file).await.map_err(failed)?;
-        let mut hasher = Sha256::new();
-        let mut size = 0;
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| broken(url, &error))?;
-            size += chunk.len();
-            if size > limit {
-                return Err(DownloadError::TooLarge { url: shown(url), limit });
-            }
-            hasher.update(&chunk);
-            out.write_all(&chunk).await.map_err(failed)?;
-        }
-        out.flush().await.map_err(failed)?;
-        Ok(Download::New(hex(&hasher.finalize()), validators))
+        let Some(response) = self.ask(url, known, false).await? else { return Ok(Download::Unchanged) };
+        write(url, response, Inflate::nothing(), file, limit).await
+    }
+
+    /// As [`Downloader::save`], of a text that may be compressed for the way.
+    pub async fn save_text(
+        &self,
+        url: &Url,
+        file: &Path,
+        limit: usize,
+        known: Option<&Validators>,
+    ) -> Result<Download<String>, DownloadError> {
+        let Some(response) = self.ask(url, known, true).await? else { return Ok(Download::Unchanged) };
+        let inflate = Inflate::of(response.headers());
+        write(url, response, inflate, file, limit).await
     }
 
     /// The answer, unless nothing has changed.
-    async fn ask(&self, url: &Url, known: Option<&Validators>) -> Result<Option<Response>, DownloadError> {
+    async fn ask(
+        &self,
+        url: &Url,
+        known: Option<&Validators>,
+        compressed: bool,
+    ) -> Result<Option<Response>, DownloadError> {
         let mut request = self.client.get(url.clone());
+        if compressed {
+            request = request.header(ACCEPT_ENCODING, "gzip");
+        }
         let same_host = url.scheme() == self.repository.scheme()
             && url.host_str() == self.repository.host_str()
             && url.port_or_known_default() == self.repository.port_or_known_default();
@@ -299,6 +311,44 @@ impl Downloader {
             status => Err(DownloadError::Status { url: shown(url), status: status.as_u16() }),
         }
     }
+}
+
+/// Writes the plain bytes of an answer into a new file.
+async fn write(
+    url: &Url,
+    response: Response,
+    mut inflate: Inflate,
+    file: &Path,
+    limit: usize,
+) -> Result<Download<String>, DownloadError> {
+    let validators = Validators::of(response.headers());
+    let failed = |error: io::Error| DownloadError::Write(error.kind());
+    let damaged = |error: io::Error| {
+        let reason = format!("what was sent compressed is damaged: {error}");
+        DownloadError::Transfer { url: shown(url), reason }
+    };
+    let mut out = File::create_new(file).await.map_err(failed)?;
+    let mut hasher = Sha256::new();
+    let mut size = 0;
+    let mut admit = |plain: &[u8]| {
+        size += plain.len();
+        hasher.update(plain);
+        if size > limit { Err(DownloadError::TooLarge { url: shown(url), limit }) } else { Ok(()) }
+    };
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| broken(url, &error))?;
+        for piece in chunk.chunks(inflate.piece()) {
+            let plain = inflate.plain(piece).map_err(damaged)?;
+            admit(&plain)?;
+            out.write_all(&plain).await.map_err(failed)?;
+        }
+    }
+    let rest = inflate.rest().map_err(damaged)?;
+    admit(&rest)?;
+    out.write_all(&rest).await.map_err(failed)?;
+    out.flush().await.map_err(failed)?;
+    Ok(Download::New(hex(&hasher.finalize()), validators))
 }
 
 fn broken(url: &Url, error: &reqwest::Error) -> DownloadError {

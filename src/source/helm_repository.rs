@@ -101,7 +101,7 @@ impl HelmRepositoryController {
         let known = current.as_ref().and_then(|revision| self.validators_of(&name, revision));
         let scratch = self.store.scratch().map_err(|error| lifecycle::storage_failure(&error))?;
         let file = scratch.path().join("index.yaml");
-        let fetched = downloader.save(&index::index_url(&url), &file, MAX_INDEX, known.as_ref()).await;
+        let fetched = downloader.save_text(&index::index_url(&url), &file, MAX_INDEX, known.as_ref()).await;
         let (hash, validators) = match fetched.map_err(|error| fetch_failure(&error))? {
             Download::Unchanged => return Ok(stored(object, status)),
             Download::New(hash, validators) => (hash, validators),

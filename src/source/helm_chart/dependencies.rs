@@ -168,7 +168,7 @@ impl<'c> Gathering<'c> {
             Entry::Occupied(known) => known.get().clone(),
             Entry::Vacant(place) => {
                 let file = self.scratch.path().join(number.to_string());
-                let saved = downloader.save(&index::index_url(url), &file, MAX_INDEX, None).await;
+                let saved = downloader.save_text(&index::index_url(url), &file, MAX_INDEX, None).await;
                 saved.map_err(|error| error.to_string())?;
                 place.insert(file).clone()
             }

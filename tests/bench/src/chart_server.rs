@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -32,6 +32,7 @@ pub struct ChartServer {
     http: HttpServer,
     entries: Mutex<Vec<Value>>,
     sent: Arc<Mutex<Vec<String>>>,
+    compressed: Arc<Mutex<Vec<String>>>,
     scratch: Scratch,
 }
 
@@ -64,11 +65,12 @@ impl ChartServerBuilder {
     pub fn start(self) -> ChartServer {
         let scratch = Scratch::new("charts");
         let control = Arc::new(Control::default());
-        let sent = Arc::default();
-        let files = Files { folder: scratch.path().to_owned(), sent: Arc::clone(&sent) };
+        let (sent, compressed) = (Arc::default(), Arc::default());
+        let files =
+            Files { folder: scratch.path().to_owned(), sent: Arc::clone(&sent), compressed: Arc::clone(&compressed) };
         let router = Router::new().fallback(answer).with_state(files);
         let (http, authority) = HttpServer::start_as(router, self.auth, self.tls, &control);
-        let server = ChartServer { control, authority, http, entries: Mutex::default(), sent, scratch };
+        let server = ChartServer { control, authority, http, entries: Mutex::default(), sent, compressed, scratch };
         server.write_index(&[]);
         server
     }
@@ -143,6 +145,21 @@ impl ChartServer {
         std::fs::write(self.scratch.path().join(file), bytes).expect("write a file");
     }
 
+    /// Serves a file with `Content-Encoding: gzip` from now on, as servers do that go by a file's name.
+    pub fn mark_compressed(&self, file: &str) {
+        self.compressed.lock().unwrap_or_else(PoisonError::into_inner).push(file.to_owned());
+    }
+
+    /// Sends clients to another server from now on.
+    pub fn redirect_to(&self, other: &Self) {
+        self.control.redirect("/", format!("{}/", other.url()));
+    }
+
+    /// Whether any request came with an `Authorization` header.
+    pub fn saw_credentials(&self) -> bool {
+        self.control.saw_credentials()
+    }
+
     /// Serves, refuses or hangs from now on.
     pub fn behave(&self, behaviour: Behaviour) {
         self.control.behave(behaviour);
@@ -178,6 +195,7 @@ impl ChartServer {
 struct Files {
     folder: PathBuf,
     sent: Arc<Mutex<Vec<String>>>,
+    compressed: Arc<Mutex<Vec<String>>>,
 }
 
 async fn answer(State(files): State<Files>, request: Request) -> Response {
@@ -192,7 +210,11 @@ async fn answer(State(files): State<Files>, request: Request) -> Response {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
     }
     files.sent.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
-    ([(header::ETAG, tag)], bytes).into_response()
+    let mut response = ([(header::ETAG, tag)], bytes).into_response();
+    if files.compressed.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|file| file == name) {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
 }
 
 /// The folder of a fixture chart in `tests/fixtures/charts/`.

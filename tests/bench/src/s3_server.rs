@@ -33,13 +33,17 @@ pub struct S3Server {
 /// The name of the bucket.
 const BUCKET: &str = "charts";
 
-/// Files as objects, with entity tags in listings too, which every store gives but `s3s-fs`.
+/// Files as objects, with entity tags in listings too, which every store gives but `s3s-fs`; packages are marked as
+/// compressed, as `s3cmd` uploads them.
 struct Tagged(FileSystem);
 
 #[async_trait::async_trait]
 impl S3 for Tagged {
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        self.0.get_object(request).await
+        let is_package = request.input.key.ends_with("gz");
+        let mut object = self.0.get_object(request).await?;
+        object.output.content_encoding = is_package.then(|| "gzip".to_owned());
+        Ok(object)
     }
 
     async fn list_objects_v2(
