@@ -21,6 +21,8 @@ mod git_contents;
 mod git_life;
 #[path = "source/git_verify.rs"]
 mod git_verify;
+#[path = "source/old_keys.rs"]
+mod old_keys;
 #[path = "source/receiver.rs"]
 mod receiver;
 #[path = "source/registry.rs"]

@@ -102,8 +102,9 @@ impl Data<'_> {
     }
 
     pub(super) fn tls(&self) -> Result<Tls, AuthError> {
-        let authority = self.get("ca.crt")?.or(self.get("caFile")?);
-        let certificate = match (self.get("tls.crt")?, self.get("tls.key")?) {
+        let either = |name, older| Ok::<_, AuthError>(self.get(name)?.or(self.get(older)?));
+        let authority = either("ca.crt", "caFile")?;
+        let certificate = match (either("tls.crt", "certFile")?, either("tls.key", "keyFile")?) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
             _ => return Err(AuthError::HalfCertificate),
@@ -120,8 +121,8 @@ impl Credential {
     }
 
     /// Reads a Secret as Flux does: `identity`, `known_hosts` and `password` for SSH;
-    /// `bearerToken`, or `username` and `password`, with `ca.crt` (`caFile`), `tls.crt` and
-    /// `tls.key` for HTTPS.
+    /// `bearerToken`, or `username` and `password`, with `ca.crt` (`caFile`), `tls.crt` (`certFile`)
+    /// and `tls.key` (`keyFile`) for HTTPS.
     pub fn from_secret(transport: Transport, data: &BTreeMap<String, ByteString>) -> Result<Self, AuthError> {
         let data = Data(data);
         if transport == Transport::Ssh {
