@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use fairlead::api::source::v1::{GitRepository, HelmChart, HelmRepository};
-use fairlead_testbench::{ChartServer, GitServer, OciRegistry, fixture_chart};
+use fairlead_testbench::{ChartServer, GitServer, OciRegistry, fixture_chart, wait_for};
 use serde_json::{Value, json};
 
-use crate::scene::Scene;
+use crate::scene::{PATIENCE, Scene};
 
 const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-{{ .Chart.Name }}\n";
 
@@ -157,4 +157,115 @@ async fn dependencies_are_pulled_from_registries() {
     let seen = scene.ready_at::<HelmChart>("umbrella", &format!("1.0.0+{}", &second[..12])).await;
     assert!(scene.files(&seen.artifact.unwrap()).await.contains_key("umbrella/charts/nodejs-1.0.0.tgz"));
     scene.keeps_secret(&["hunter2"]).await;
+}
+
+/// The folder of a chart whose one object tells its name and its version.
+fn leaf() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let templates = folder.path().join("templates");
+    std::fs::create_dir(&templates).expect("make a folder");
+    std::fs::write(templates.join("map.yaml"), format!("{MAP}data:\n  version: {{{{ .Chart.Version }}}}\n"))
+        .expect("write a file");
+    std::fs::write(folder.path().join("Chart.yaml"), chart_yaml("leaf", &json!([]))).expect("write a file");
+    folder
+}
+
+#[tokio::test]
+async fn aliases_and_conditions_hold_for_charts_of_registries_and_an_old_lock_is_named() {
+    let registry = OciRegistry::start().await;
+    let leaf = leaf();
+    for version in ["1.0.0", "1.2.0"] {
+        registry.push_chart("charts", leaf.path(), version);
+    }
+    let git = GitServer::start();
+    let repository = git.repository("charts");
+    let needed = |version: &str, alias: &str| {
+        json!({"name": "leaf", "version": version, "repository": registry.url("charts"), "alias": alias,
+               "condition": format!("{alias}.enabled")})
+    };
+    let umbrella = chart_yaml("umbrella", &json!([needed("~1.2", "newest"), needed("1.0.0", "older")]));
+    let values = "newest: {enabled: true}\nolder: {enabled: false}\n";
+    let files = [("umbrella/Chart.yaml", Some(umbrella.as_str())), ("umbrella/values.yaml", Some(values))];
+    repository.commit("A chart twice", &files);
+    let scene = Scene::running("aliases", "source,helm").await;
+    let source = json!({"url": git.url(&repository), "interval": "1s", "ref": {"branch": "main"}});
+    scene.apply("GitRepository", "charts", &source);
+    let known = json!({"type": "oci", "url": registry.url("charts"), "insecure": true});
+    scene.apply("HelmRepository", "registry", &known);
+    let release = |older: bool| {
+        let values = json!({"older": {"enabled": older}});
+        let spec = json!({"interval": "1m", "chart": {"spec": spec("umbrella")}, "values": values});
+        scene.apply_of("helm.toolkit.fluxcd.io/v2", "HelmRelease", "all", &spec);
+    };
+    let wait = |object: &str, condition: &str| {
+        let condition = format!("--for={condition}");
+        scene.bench.kubectl(&["wait", &condition, "--timeout=60s", object, "--namespace", &scene.namespace]);
+    };
+    release(false);
+    wait("helmrelease/all", "condition=Ready");
+    wait("configmap/all-newest", "jsonpath={.data.version}=1.2.0");
+    let get = ["get", "configmap", "all-older", "--namespace", &scene.namespace];
+    assert!(scene.bench.try_kubectl(&get).is_err(), "its condition does not hold");
+    release(true);
+    wait("configmap/all-older", "create");
+    wait("configmap/all-older", "jsonpath={.data.version}=1.0.0");
+
+    // A lock of an earlier Chart.yaml: helm would refuse what were packaged by it.
+    let lock = json!({"dependencies": []});
+    repository.commit("Forget the lock", &[("umbrella/Chart.lock", Some(&lock.to_string()))]);
+    let name = format!("{}-all", scene.namespace);
+    let words = "Chart.lock is out of date: it does not have 'leaf'; run `helm dependency update`";
+    let seen = scene.failed::<HelmChart>(&name, "BuildFailed", words).await;
+    assert_eq!(seen.condition("Ready").map(|(_, reason, _)| reason), Some("DependencyBuildError"));
+    let healed = repository.commit("No lock", &[("umbrella/Chart.lock", None)]);
+    scene.ready_at::<HelmChart>(&name, &format!("1.0.0+{}", &healed[..12])).await;
+}
+
+#[tokio::test]
+async fn a_chart_is_packaged_the_same_again_with_nothing_left_of_the_first_time() {
+    let charts = ChartServer::start();
+    charts.publish(&fixture_chart("hooks"), "1.1.0");
+    let git = GitServer::start();
+    let repository = git.repository("charts");
+    let needed = json!([
+        {"name": "lib", "version": "*", "repository": "file://../lib"},
+        {"name": "hooks", "version": "*", "repository": charts.url()},
+    ]);
+    let (umbrella, lib) = (chart_yaml("umbrella", &needed), chart_yaml("lib", &json!([])));
+    let files = [
+        ("umbrella/Chart.yaml", Some(umbrella.as_str())),
+        ("umbrella/templates/map.yaml", Some(MAP)),
+        ("umbrella/values.yaml", Some("z: 1\na: 2\n")),
+        ("umbrella/more.yaml", Some("b: {d: 1, c: 2.50}\n")),
+        ("lib/Chart.yaml", Some(&lib)),
+        ("lib/templates/map.yaml", Some(MAP)),
+    ];
+    repository.commit("Charts", &files);
+    let mut scene = Scene::start("again").await;
+    let source = json!({"url": git.url(&repository), "interval": "10m", "ref": {"branch": "main"}});
+    scene.apply("GitRepository", "charts", &source);
+    scene.apply("HelmChart", "plain", &spec("umbrella"));
+    let mut with_values = spec("umbrella");
+    with_values["valuesFiles"] = json!(["umbrella/values.yaml", "umbrella/more.yaml"]);
+    scene.apply("HelmChart", "values", &with_values);
+    let mut first = BTreeMap::new();
+    for name in ["plain", "values"] {
+        let artifact = scene.ready::<HelmChart>(name).await.artifact.expect("an artifact");
+        first.insert(name, (scene.download(&artifact).await, artifact));
+    }
+    assert_ne!(first["plain"].1.digest, first["values"].1.digest);
+
+    scene.operator.kill();
+    std::fs::remove_dir_all(scene.operator.data_dir()).expect("remove the data directory");
+    scene.operator.restart().await;
+    for (name, (bytes, artifact)) in &first {
+        wait_for(&format!("{name} to be served again"), PATIENCE, || async {
+            let answer = reqwest::get(&artifact.url).await.map_err(|error| error.to_string())?;
+            if answer.status() == 200 { Ok(()) } else { Err(answer.status().to_string()) }
+        })
+        .await;
+        let again = scene.ready::<HelmChart>(name).await.artifact.expect("an artifact");
+        assert_eq!((&again.digest, &again.revision), (&artifact.digest, &artifact.revision), "{name}");
+        assert!(scene.download(&again).await == *bytes, "{name} is another package");
+    }
 }

@@ -66,9 +66,16 @@ pub fn missing(files: &Files) -> Result<Vec<Dependency>, ChartError> {
         (declared, lock) = (read(files, "requirements.yaml")?, "requirements.lock");
     }
     let Some(declared) = declared else { return Ok(Vec::new()) };
-    let mut needed = read(files, lock)?.unwrap_or(declared);
-    needed.retain(|dependency| !is_among(files, &dependency.name));
-    Ok(needed)
+    let is_missing = |dependency: &Dependency| !is_among(files, &dependency.name);
+    let Some(locked) = read(files, lock)? else { return Ok(declared.into_iter().filter(is_missing).collect()) };
+    let is_locked = |name: &str| locked.iter().any(|dependency| dependency.name == name);
+    if let Some(forgotten) = declared.iter().find(|dependency| is_missing(dependency) && !is_locked(&dependency.name)) {
+        let name = &forgotten.name;
+        let why =
+            format!("{lock} is out of date: it does not have '{name}'; run `helm dependency update` and commit it");
+        return Err(ChartError::new(ChartFault::Dependency, why));
+    }
+    Ok(locked.into_iter().filter(is_missing).collect())
 }
 
 /// The `dependencies` of a file, if it is there and has any.
@@ -144,7 +151,10 @@ mod tests {
     #[test]
     fn a_lock_decides_the_versions() {
         let lock = "dependencies:\n- {name: redis, version: 1.2.3, repository: https://r}\ndigest: sha256:0\n";
-        assert_eq!(missing_of(&[("Chart.lock", lock)]), [pair("redis", "1.2.3")]);
+        let there = ("charts/lib/Chart.yaml", "name: lib\n");
+        assert_eq!(missing_of(&[("Chart.lock", lock), there]), [pair("redis", "1.2.3")]);
+        let without = missing(&files(&[("Chart.yaml", CHART), ("Chart.lock", lock)])).unwrap_err().to_string();
+        assert!(without.contains("Chart.lock is out of date: it does not have 'lib'"), "{without}");
         let older = [
             ("Chart.yaml", "apiVersion: v1\nname: x\nversion: 1.0.0\n"),
             ("requirements.yaml", "dependencies:\n- {name: redis, version: 1.x}\n"),
