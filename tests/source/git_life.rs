@@ -6,7 +6,7 @@ use std::process::Command;
 use fairlead::api::source::v1::GitRepository;
 use fairlead_testbench::GitServer;
 use fairlead_testbench::tools::{git as git_binary, run};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::scene::Scene;
 
@@ -118,4 +118,86 @@ async fn a_long_history_costs_no_more_than_its_last_commit() {
     scene.ready_at::<GitRepository>("app", &format!("main@sha1:{head}")).await;
     let (objects, size) = weight(&mirror);
     assert!(objects == 6 && size < 64, "{objects} objects, {size} KiB after another commit");
+}
+
+#[tokio::test]
+async fn a_tag_that_moves_is_followed_and_one_that_goes_keeps_its_artifact() {
+    let git = GitServer::start();
+    let app = git.repository("app");
+    let first = app.commit("One", &[("a", Some("1"))]);
+    app.tag("v1.0.0");
+    app.annotated_tag("stable", "the first");
+    let scene = Scene::start("moved").await;
+    let spec = |reference: Value| json!({"url": git.url(&app), "interval": "1s", "ref": reference});
+    let cases = [
+        ("tag", json!({"tag": "v1.0.0"}), "v1.0.0"),
+        ("range", json!({"semver": "1.x"}), "v1.0.0"),
+        ("annotated", json!({"tag": "stable"}), "stable"),
+    ];
+    for (name, reference, tag) in &cases {
+        scene.apply("GitRepository", name, &spec(reference.clone()));
+        scene.ready_at::<GitRepository>(name, &format!("{tag}@sha1:{first}")).await;
+    }
+    let second = app.commit("Two", &[("a", Some("2"))]);
+    app.force_tag("v1.0.0", &second);
+    app.git(&["tag", "--force", "--annotate", "--message", "the second", "stable", "refs/heads/main"]);
+    app.git(&["push", "--quiet", "--force", "origin", "stable"]);
+    for (name, _, tag) in &cases {
+        let seen = scene.ready_at::<GitRepository>(name, &format!("{tag}@sha1:{second}")).await;
+        assert_eq!(scene.files(&seen.artifact.expect("an artifact")).await["a"], "2", "{name}");
+    }
+    app.git(&["push", "--quiet", "--delete", "origin", "v1.0.0", "stable"]);
+    for (name, words) in [
+        ("tag", "couldn't find remote ref \"refs/tags/v1.0.0\""),
+        ("range", "no match found for semver: 1.x"),
+        ("annotated", "couldn't find remote ref \"refs/tags/stable\""),
+    ] {
+        let seen = scene.failed::<GitRepository>(name, "FetchFailed", words).await;
+        assert_eq!(scene.files(&seen.artifact.expect("an artifact")).await["a"], "2", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_more_special_reference_wins_and_requests_for_a_merge_have_names() {
+    let git = GitServer::start();
+    let app = git.repository("app");
+    let commit = app.commit("Commit", &[("a", Some("commit"))]);
+    let push = |name: &str, text: &str| {
+        let head = app.commit("Next", &[("a", Some(text))]);
+        app.git(&["push", "--quiet", "--force", "origin", &format!("{head}:{name}")]);
+        head
+    };
+    let requested = push("refs/pull/1/head", "request");
+    let ranged = push("refs/tags/v1.0.0", "range");
+    let tagged = push("refs/tags/tag", "tag");
+    let branch = push("refs/heads/topic", "branch");
+    let scene = Scene::start("precedence").await;
+    let spec = |reference: &Value| json!({"url": git.url(&app), "interval": "1s", "ref": reference});
+    let mut reference = json!({
+        "commit": commit, "name": "refs/pull/1/head", "semver": "1.x", "tag": "tag", "branch": "topic",
+    });
+    for (field, revision) in [
+        ("commit", format!("refs/pull/1/head@sha1:{commit}")),
+        ("name", format!("refs/pull/1/head@sha1:{requested}")),
+        ("semver", format!("v1.0.0@sha1:{ranged}")),
+        ("tag", format!("tag@sha1:{tagged}")),
+        ("branch", format!("topic@sha1:{branch}")),
+    ] {
+        scene.apply("GitRepository", field, &spec(&reference));
+        scene.ready_at::<GitRepository>(field, &revision).await;
+        reference.as_object_mut().expect("an object").remove(field);
+    }
+
+    // Whoever names nothing means `master`.
+    scene.apply("GitRepository", "none", &json!({"url": git.url(&app), "interval": "1s"}));
+    scene.failed::<GitRepository>("none", "FetchFailed", "couldn't find remote ref \"refs/heads/master\"").await;
+    let master = push("refs/heads/master", "master");
+    scene.ready_at::<GitRepository>("none", &format!("master@sha1:{master}")).await;
+
+    // A request for a merge is followed as any branch is.
+    let again = push("refs/pull/1/head", "request again");
+    let seen = scene.ready_at::<GitRepository>("name", &format!("refs/pull/1/head@sha1:{again}")).await;
+    assert_eq!(scene.files(&seen.artifact.expect("an artifact")).await["a"], "request again");
+    scene.apply("GitRepository", "merge", &spec(&json!({"name": "refs/pull/1/merge"})));
+    scene.failed::<GitRepository>("merge", "FetchFailed", "couldn't find remote ref \"refs/pull/1/merge\"").await;
 }
