@@ -10,6 +10,7 @@ use fairlead_testbench::ports::free_port;
 use fairlead_testbench::{GitServer, wait_for};
 use hmac::{Hmac, KeyInit, Mac};
 use kube::ResourceExt as _;
+use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use sha1::Sha1;
@@ -64,6 +65,10 @@ impl Hooks {
     }
 
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> u16 {
+        self.request(Method::POST, path, headers, body).await
+    }
+
+    async fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> u16 {
         let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| {
@@ -72,7 +77,8 @@ impl Hooks {
             })
             .collect();
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let request = client.post(format!("http://{}{path}", self.address)).headers(headers).body(body.to_owned());
+        let url = format!("http://{}{path}", self.address);
+        let request = client.request(method, url).headers(headers).body(body.to_owned());
         request.send().await.expect("an answer").status().as_u16()
     }
 
@@ -134,6 +140,8 @@ async fn a_webhook_has_the_push_fetched_at_once_and_only_a_genuine_one_does() {
     assert_eq!(hooks.github(&path, "push", "another token", "{}").await, 400);
     assert_eq!(hooks.post(&path, &[("X-GitHub-Event", "push")], "{}").await, 400);
     assert_eq!(hooks.github(&path, "ping", TOKEN, "{}").await, 200);
+    assert_eq!(hooks.request(Method::GET, &path, &[], "").await, 400, "it proves nothing");
+    assert_eq!(hooks.request(Method::GET, "/", &[], "").await, 404);
     assert_eq!(server.count(), asked + pushed, "{:?}", server.requests());
 
     assert_eq!(hooks.github(&path, "push", TOKEN, r#"{"ref": "refs/heads/main"}"#).await, 200);
@@ -312,6 +320,10 @@ async fn what_strangers_can_use_is_bounded_and_what_cannot_work_is_stalled() {
     let scene = &hooks.scene;
     hooks.receiver("any", "generic", &json!([]), &json!({}));
     let path = hooks.path("any").await;
+    // As in Flux, a sender that has to prove nothing may use any method.
+    for method in [Method::GET, Method::PUT, Method::HEAD, Method::DELETE] {
+        assert_eq!(hooks.request(method.clone(), &path, &[], "").await, 200, "{method}");
+    }
 
     // A head and a body that never end. Both connections are closed, while others are served.
     let mut connections = Vec::new();
