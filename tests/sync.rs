@@ -30,5 +30,7 @@ mod policies;
 mod prune;
 #[path = "sync/replay.rs"]
 mod replay;
+#[path = "sync/sources.rs"]
+mod sources;
 #[path = "sync/variables.rs"]
 mod variables;

@@ -26,6 +26,9 @@ async fn live(world: &World, kind: &str, name: &str) -> Value {
     found.map(|found| serde_json::to_value(found).expect("JSON")).unwrap_or_default()
 }
 
+const ORIGIN: &str = "config.kubernetes.io/origin";
+const TRANSFORMED: &str = "alpha.config.kubernetes.io/transformations";
+
 /// Everything that the spec can ask of kustomize, for any folder.
 const SPEC: [&str; 14] = [
     "prune: true",
@@ -33,7 +36,7 @@ const SPEC: [&str; 14] = [
     "nameSuffix: -suf",
     "images: [{name: nginx, newName: registry/nginx, newTag: '2.0'}]",
     "commonMetadata: {labels: {team: a}, annotations: {by: us}}",
-    "buildMetadata: [originAnnotations]",
+    "buildMetadata: [originAnnotations, transformerAnnotations]",
     "components: [../component, ../missing]",
     "ignoreMissingComponents: true",
     "patches:",
@@ -50,11 +53,32 @@ async fn is_built(world: &World, origin: &str) {
     let a = live(world, "ConfigMap", "pre-a-suf").await;
     assert_eq!(a["data"], json!({"x": "1", "patched": "yes"}));
     assert_eq!((&a["metadata"]["labels"]["team"], &a["metadata"]["annotations"]["by"]), (&json!("a"), &json!("us")));
-    assert_eq!(a["metadata"]["annotations"]["config.kubernetes.io/origin"], format!("path: {origin}\n"));
+    assert_eq!(a["metadata"]["annotations"][ORIGIN], format!("path: {origin}\n"));
+    let transformed = a["metadata"]["annotations"][TRANSFORMED].as_str().expect("it was renamed");
+    assert!(transformed.contains("configuredIn: kustomization.yaml"), "{transformed}");
+    assert!(transformed.contains("kind: PrefixTransformer"), "{transformed}");
+    assert!(!transformed.contains("manifests-"), "a place of the operator's own: {transformed}");
     let web = live(world, "Deployment", "pre-web-suf").await;
     assert_eq!(web["spec"]["template"]["spec"]["containers"][0]["image"], "registry/nginx:2.0");
     assert_eq!(web["spec"]["paused"], true);
     assert_eq!(live(world, "ConfigMap", "pre-extra-suf").await["data"]["x"], "3");
+}
+
+/// Asks for other notes of kustomize, and finds those and no others on what is there.
+async fn notes_follow_the_spec(world: &World) {
+    for (generation, options) in
+        [(2, json!(["transformerAnnotations"])), (3, json!(["originAnnotations"])), (4, json!(null))]
+    {
+        let patch = json!({"spec": {"buildMetadata": options}}).to_string();
+        world.bench.kubectl(&["-n", &world.id, "patch", "kustomization", "apps", "--type=merge", "-p", &patch]);
+        world.verdict_of("apps", |status| status.observed_generation == Some(generation)).await.is_ready();
+        let annotations = live(world, "ConfigMap", "pre-a-suf").await["metadata"]["annotations"].clone();
+        for (key, option) in [(ORIGIN, "originAnnotations"), (TRANSFORMED, "transformerAnnotations")] {
+            let wanted = options.as_array().is_some_and(|options| options.contains(&json!(option)));
+            assert_eq!(annotations.get(key).is_some(), wanted, "{options}: {annotations}");
+        }
+        assert_eq!(annotations["by"], "us");
+    }
 }
 
 #[tokio::test]
@@ -78,6 +102,7 @@ async fn a_plain_folder_is_patched_and_a_broken_file_in_it_is_named() {
     world.verdict().await.is_ready();
     is_built(&world, "sub/a.yaml").await;
     assert_eq!(live(&world, "ConfigMap", "pre-inner-b-suf").await["data"]["x"], "2");
+    notes_follow_the_spec(&world).await;
 
     // One broken file: named with its line, nothing goes, everything else follows.
     let files = [("production/sub/a.yaml", Some("a: 1\nb: {{ X }}\n")), ("component/extra.yaml", Some("---\n"))];
@@ -126,6 +151,7 @@ async fn a_kustomization_is_extended_and_stays_within_its_source() {
     world.verdict().await.is_ready();
     is_built(&world, "a.yaml").await;
     assert_eq!(live(&world, "ConfigMap", "pre-shared-suf").await["data"]["shared.txt"], "shared");
+    notes_follow_the_spec(&world).await;
 
     // What leads out of the source, or is not in it, is refused with its line; nothing is pruned.
     for (entry, reason) in [
@@ -142,6 +168,12 @@ async fn a_kustomization_is_extended_and_stays_within_its_source() {
         assert_ne!(live(&world, "Deployment", "pre-web-suf").await, Value::Null);
     }
     world.push(&[("production/kustomization.yaml", Some(&own))]).await.is_ready();
+
+    let missing = "components: [../missing]";
+    world.follow_as("missing", &["path: ./production", "prune: true", missing]);
+    let verdict = world.verdict_of("missing", |_| true).await;
+    let words = "spec.components[0]: `../missing` does not exist in this revision; with ignoreMissingComponents";
+    assert_eq!(verdict.complains(&[words]).reason, "BuildFailed");
 
     let remote = "components: ['https://example.com/c']";
     world.follow_as("remote", &["path: ./production", "prune: true", remote]);

@@ -8,7 +8,8 @@ use crate::world::{PATIENCE, World, config_map};
 
 const WEB: &str = "production/web.yaml";
 
-fn deployment(namespace: &str, fault: &str) -> String {
+/// A Deployment `web` whose pod has this trouble.
+pub fn deployment(namespace: &str, fault: &str) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  namespace: {namespace}\nspec:\n  \
          progressDeadlineSeconds: 3\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata:\n      \
@@ -35,7 +36,9 @@ async fn a_wait_that_fails_says_why_and_ends_when_it_heals() {
         once.replacen("metadata:\n", "metadata:\n  annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}\n", 1);
     let others = format!("{ignored}---\n{once}");
     world.releases.commit("Web", &[(WEB, Some(&deployment(&ns, "crash-loop"))), ("production/i.yaml", Some(&others))]);
-    world.follow(&["path: production", "prune: true", "wait: true", "timeout: 2m"]);
+    // As in Flux, what is named beside `wait` does not count.
+    let named = format!("healthChecks: [{{apiVersion: v1, kind: ConfigMap, name: nowhere, namespace: {ns}}}]");
+    world.follow(&["path: production", "prune: true", "wait: true", "timeout: 2m", &named]);
     let verdict = world.verdict().await;
     let web = format!("0 of 1 objects are healthy: Deployment/{ns}/web: ");
     verdict.complains(&[&web, "container web: CrashLoopBackOff", "its log ends with: "]);

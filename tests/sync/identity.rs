@@ -4,6 +4,7 @@ use fairlead_testbench::{TestBench, User, wait_for};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
+use crate::health::deployment;
 use crate::world::{PATIENCE, Verdict, World, config_map};
 
 const MAP: &str = "production/a.yaml";
@@ -151,6 +152,13 @@ async fn a_folder_is_applied_to_another_cluster() {
     assert_eq!(world.value("a").await, None, "nothing is applied here");
     world.push(&[("production/b.yaml", None), (MAP, Some(&config_map(&ns, "a", "2")))]).await.is_ready();
     assert_eq!((value_in(&remote, &ns, "a"), value_in(&remote, &ns, "b")), (Some(json!("2")), None));
+    // Its health is that of what runs there: of its pods as well.
+    let web = |fault: &str| deployment(&ns, fault);
+    let verdict = world.push(&[("production/web.yaml", Some(&web("crash-loop")))]).await;
+    verdict.complains(&[&format!("Deployment/{ns}/web: "), "container web: CrashLoopBackOff", "its log ends with: "]);
+    assert_eq!(verdict.reason, "HealthCheckFailed");
+    world.push(&[("production/web.yaml", Some(&web("")))]).await.is_ready();
+    assert!(world.live("apps/v1", "Deployment", &ns, "web").await.is_none(), "nothing is applied here");
     assert!(!world.operator.log().contains(&User::Admin.token()), "the token is in the log");
 
     world.delete().await;
@@ -169,4 +177,43 @@ async fn a_folder_is_applied_to_another_cluster() {
     world.says(&format!("delete Secret {ns}/prod to let this object go")).await;
     world.bench.kubectl(&["-n", &ns, "delete", "secret", "prod"]);
     world.is_let_go().await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_trusts_our_tokens_needs_no_secret() {
+    let world = World::new("workload", &[("production/PLACEHOLDER", Some(""))]).await;
+    let (ns, bench) = (world.id.clone(), world.bench);
+    let map = |value: &str| config_map(&ns, "a", value);
+    world.releases.commit("Map", &[(MAP, Some(&map("1")))]);
+    let cluster = |provider: &str, authority: &str| {
+        let data = json!({
+            "provider": provider, "address": bench.server(), "ca.crt": authority, "serviceAccountName": "deployer",
+            "audiences": "https://kubernetes.default.svc",
+        });
+        let metadata = json!({"name": "prod", "namespace": ns});
+        bench.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}).to_string());
+    };
+    world.follow(&["path: production", "prune: true", "wait: true", "kubeConfig: {configMapRef: {name: prod}}"]);
+    world.says(&format!("ConfigMap {ns}/prod does not exist; waiting for it")).await.complains(&[]);
+    cluster("aws", "");
+    world.says("a login by the provider 'aws'").await.complains(&[]);
+    world.account("deployer");
+    cluster("generic", &std::fs::read_to_string(bench.folder().join("ca.crt")).expect("reads"));
+    let user = format!("system:serviceaccount:{ns}:deployer");
+    world.says(&user).await.complains(&["configmaps"]);
+    world.grant("deployer", &["get", "patch", "create", "delete"]);
+    world.annotate("apps", "reconcile.fluxcd.io/requestedAt=granted");
+    world.says("Applied revision").await.is_ready();
+    assert_eq!(world.value("a").await.as_deref(), Some("1"));
+
+    // It has the rights of that account alone.
+    let secret = format!("apiVersion: v1\nkind: Secret\nmetadata:\n  name: b\n  namespace: {ns}\n");
+    world.push(&[("production/b.yaml", Some(&secret)), (MAP, Some(&map("2")))]).await.complains(&[&user, "secrets"]);
+    assert_eq!(world.value("a").await.as_deref(), Some("2"));
+    let other = config_map(&ns, "c", "1");
+    world.push(&[("production/b.yaml", None), (MAP, None), ("production/c.yaml", Some(&other))]).await.is_ready();
+    assert_eq!((world.value("a").await, world.value("c").await.as_deref()), (None, Some("1")));
+    world.delete().await;
+    world.is_let_go().await;
+    assert_eq!(world.value("c").await, None);
 }

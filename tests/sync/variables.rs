@@ -54,11 +54,13 @@ async fn variables_are_filled_in_and_their_changes_followed() {
     );
     let kept = map(&world, "kept", &["x: ${region}"])
         .replace("metadata:\n", "metadata:\n  labels: {kustomize.toolkit.fluxcd.io/substitute: disabled}\n");
+    let noted = map(&world, "noted", &["x: ${region}"])
+        .replace("metadata:\n", "metadata:\n  annotations: {kustomize.toolkit.fluxcd.io/substitute: disabled}\n");
     let built = map(&world, "built", &["x: ${region}"]);
     world.releases.commit(
         "Variables",
         &[
-            (MAP, Some(&format!("{file}---\n{kept}"))),
+            (MAP, Some(&format!("{file}---\n{kept}---\n{noted}"))),
             ("production/over/kustomization.yaml", Some("resources: [built.yaml]\nnameSuffix: -${port}\n")),
             ("production/over/built.yaml", Some(&built)),
         ],
@@ -89,7 +91,9 @@ async fn variables_are_filled_in_and_their_changes_followed() {
         })
     };
     assert_eq!(data(&world, "plain").await, expected("us-1"));
-    assert_eq!(data(&world, "kept").await, json!({"x": "${region}"}));
+    for left_alone in ["kept", "noted"] {
+        assert_eq!(data(&world, left_alone).await, json!({"x": "${region}"}));
+    }
     assert_eq!(data(&world, "built-8080").await, json!({"x": "us-1"}));
 
     // An optional reference that appears wins over the earlier one, without any new commit.
