@@ -18,7 +18,7 @@ use crate::api::notification::v1::ReceiverType;
 use crate::cel;
 use crate::helm::storage;
 use crate::receiver::{authenticate, filter};
-use crate::source::index;
+use crate::source::{archive as tar_archive, index};
 use crate::sync::manifest::Manifest;
 use crate::values::path::Reading;
 use crate::values::{Content, FetchedReference, compose, merge::Origin};
@@ -28,8 +28,14 @@ use crate::yaml;
 pub type Entry = fn(&[u8]);
 
 /// All of them, by name.
-pub const ENTRIES: [(&str, Entry); 5] =
-    [("manifest", manifest), ("index", index), ("release", release), ("values", values), ("webhook", webhook)];
+pub const ENTRIES: [(&str, Entry); 6] = [
+    ("manifest", manifest),
+    ("index", index),
+    ("archive", archive),
+    ("release", release),
+    ("values", values),
+    ("webhook", webhook),
+];
 
 /// A file of a folder.
 pub fn manifest(data: &[u8]) {
@@ -60,6 +66,29 @@ pub fn index(data: &[u8]) {
         let _ = entry.url(&url);
     }
 }
+
+/// A tar. Its checksums are set right, so that what a change has hit is read at all.
+pub fn archive(data: &[u8]) {
+    let mut tar = data.to_vec();
+    for block in tar.chunks_exact_mut(BLOCK).filter(|block| &block[257..262] == b"ustar") {
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let into = dir.path().join("into");
+    std::fs::create_dir(&into).expect("make a directory");
+    let _ = tar_archive::unpack(tar.as_slice(), &into);
+    assert_eq!(std::fs::read_dir(dir.path()).expect("read a directory").count(), 1, "a file is outside");
+    let mut zipped = GzEncoder::new(Vec::new(), Compression::fast());
+    let zipped = zipped.write_all(&tar).and_then(|()| zipped.finish()).expect("write to memory");
+    if let Ok(files) = tar_archive::read_files(zipped.as_slice(), MOST) {
+        assert!(files.values().map(Vec::len).sum::<usize>() as u64 <= MOST, "more than the limit");
+    }
+}
+
+const BLOCK: usize = 512;
+const MOST: u64 = 16 << 10;
 
 /// A release's record: an even first byte is followed by what the Secret holds, an odd one by the JSON in it.
 pub fn release(data: &[u8]) {

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value};
 
+use crate::source::archive::ArchiveError;
+use crate::source::archive::entries::{Budget, Limits, content, visit};
 use crate::yaml;
 
-/// Most bytes of a chart that are looked into.
-const CHART_LIMIT: u64 = 64 * 1024 * 1024;
+/// The most that a chart may unpack to, in bytes; and the most that is kept in memory of it and of the packages inside.
+const CHART_LIMIT: u64 = 100 * 1024 * 1024;
 
 /// Deepest nesting of charts in charts.
 const DEEPEST: usize = 8;
@@ -21,6 +23,9 @@ pub enum ChartCrdsError {
     /// The package is not a gzipped tar archive, or not on disk.
     #[error("the chart package cannot be read: {0}")]
     Package(#[from] io::Error),
+    /// The package is damaged, or larger than a chart may be.
+    #[error("the chart package cannot be read: {0}")]
+    Archive(#[from] ArchiveError),
     /// A file in `crds/` is not YAML.
     #[error("{file}:{line}: {message}")]
     NotYaml {
@@ -40,26 +45,23 @@ type Files = BTreeMap<String, Vec<u8>>;
 /// inside that these values leave enabled. Other kinds there are left out, as in Flux.
 pub fn definitions(package: impl Read, values: &Map<String, Value>) -> Result<Vec<Value>, ChartCrdsError> {
     let mut found = Vec::new();
-    collect(&unpack(package)?, &Value::Object(values.clone()), DEEPEST, &mut found)?;
+    let mut budget = Budget::new(CHART_LIMIT);
+    let files = unpack(package, &mut budget)?;
+    collect(&files, &Value::Object(values.clone()), DEEPEST, (&mut budget, &mut found))?;
     Ok(found)
 }
 
 /// What matters of a package, without the chart's own folder in the paths.
-fn unpack(package: impl Read) -> io::Result<Files> {
-    let mut archive = tar::Archive::new(GzDecoder::new(package).take(CHART_LIMIT));
+fn unpack(package: impl Read, budget: &mut Budget) -> Result<Files, ArchiveError> {
     let mut files = Files::new();
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let path = entry.path()?.to_string_lossy().into_owned();
-        let Some((_, path)) = path.split_once('/') else {
-            continue;
-        };
-        if matters(path) {
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes)?;
-            files.insert(path.to_owned(), bytes);
+    visit(MultiGzDecoder::new(package), Limits::bytes(CHART_LIMIT), |path, entry| {
+        let path = path.to_string_lossy();
+        if let Some((_, path)) = path.split_once('/').filter(|(_, path)| matters(path)) {
+            budget.spend(entry.size())?;
+            files.insert(path.to_owned(), content(entry)?);
         }
-    }
+        Ok::<_, ArchiveError>(())
+    })?;
     Ok(files)
 }
 
@@ -74,7 +76,12 @@ fn is_package(path: &str) -> bool {
     Path::new(path).extension().is_some_and(|extension| extension == "tgz")
 }
 
-fn collect(files: &Files, values: &Value, depth: usize, found: &mut Vec<Value>) -> Result<(), ChartCrdsError> {
+fn collect(
+    files: &Files,
+    values: &Value,
+    depth: usize,
+    (budget, found): (&mut Budget, &mut Vec<Value>),
+) -> Result<(), ChartCrdsError> {
     for (path, bytes) in files.range("crds/".to_owned()..).take_while(|(path, _)| path.starts_with("crds/")) {
         if [".yaml", ".yml", ".json"].iter().any(|ending| path.ends_with(ending)) {
             read_definitions(path, &String::from_utf8_lossy(bytes), found)?;
@@ -85,7 +92,7 @@ fn collect(files: &Files, values: &Value, depth: usize, found: &mut Vec<Value>) 
     }
     let values = over(&parsed(files, "values.yaml"), values);
     let dependencies = dependencies(files);
-    for (folder, inner) in inner_charts(files)? {
+    for (folder, inner) in inner_charts(files, budget)? {
         let declared: Vec<&Value> = dependencies.iter().filter(|dependency| dependency["name"] == *folder).collect();
         let names = declared
             .iter()
@@ -94,7 +101,7 @@ fn collect(files: &Files, values: &Value, depth: usize, found: &mut Vec<Value>) 
         // A chart that lies in `charts/` without being declared always counts.
         let scope = if declared.is_empty() { Some(folder.as_str()) } else { names.into_iter().next() };
         if let Some(scope) = scope {
-            collect(&inner, &values[scope], depth - 1, found)?;
+            collect(&inner, &values[scope], depth - 1, (&mut *budget, &mut *found))?;
         }
     }
     Ok(())
@@ -118,13 +125,13 @@ fn read_definitions(path: &str, text: &str, found: &mut Vec<Value>) -> Result<()
 }
 
 /// The charts in `charts/`, by their name: folders and packages alike.
-fn inner_charts(files: &Files) -> io::Result<BTreeMap<String, Files>> {
+fn inner_charts(files: &Files, budget: &mut Budget) -> Result<BTreeMap<String, Files>, ArchiveError> {
     let mut charts: BTreeMap<String, Files> = BTreeMap::new();
     for (path, bytes) in files.iter().filter_map(|(path, bytes)| Some((path.strip_prefix("charts/")?, bytes))) {
         if let Some((folder, below)) = path.split_once('/') {
             charts.entry(folder.to_owned()).or_default().insert(below.to_owned(), bytes.clone());
         } else if is_package(path) {
-            let inner = unpack(bytes.as_slice())?;
+            let inner = unpack(bytes.as_slice(), budget)?;
             if let Some(name) = parsed(&inner, "Chart.yaml")["name"].as_str() {
                 charts.insert(name.to_owned(), inner);
             }

@@ -1,14 +1,20 @@
 //! What a packaged chart holds, as far as a release has to know before it is made.
 
 use std::collections::HashMap;
-use std::io::Read as _;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 
 use crate::release::inventory::{self, ReleasedObject};
+use crate::source::archive::ArchiveError;
+use crate::source::archive::entries::{Limits, content, visit};
 use crate::yaml;
+
+/// The most that a chart may unpack to, in bytes; helm takes no more.
+const LARGEST_CHART: u64 = 100 << 20;
 
 /// The longest file of a chart that is looked into; longer ones are data.
 const LONGEST_FILE: u64 = 4 << 20;
@@ -19,9 +25,12 @@ const MOST: usize = 1024;
 /// Why a packaged chart cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
-    /// It is not a gzipped tar archive, or cannot be read.
+    /// It is not on disk.
     #[error("the packaged chart cannot be read: {0}")]
-    Unreadable(#[from] std::io::Error),
+    Unreadable(#[from] io::Error),
+    /// It is not a gzipped tar archive, or larger than a chart may be.
+    #[error("the packaged chart cannot be read: {0}")]
+    Archive(#[from] ArchiveError),
     /// It has no `Chart.yaml` with a name and a version.
     #[error("the packaged chart has no Chart.yaml with a name and a version")]
     Nameless,
@@ -74,16 +83,12 @@ impl Packages {
 
 fn read(path: &Path) -> Result<Package, PackageError> {
     let mut found = Package::default();
-    let mut archive = tar::Archive::new(GzDecoder::new(std::fs::File::open(path)?));
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let path = entry.path()?.to_string_lossy().into_owned();
-        let part = Part::of(&path);
+    visit(MultiGzDecoder::new(File::open(path)?), Limits::bytes(LARGEST_CHART), |path, entry| {
+        let part = Part::of(&path.to_string_lossy());
         if entry.size() > LONGEST_FILE || part == Part::Other {
-            continue;
+            return Ok(());
         }
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes)?;
+        let bytes = content(entry)?;
         let text = String::from_utf8_lossy(&bytes);
         match part {
             Part::Metadata => (found.name, found.version) = metadata(&text),
@@ -91,7 +96,8 @@ fn read(path: &Path) -> Result<Package, PackageError> {
             Part::Template => found.late_hooks |= has_late_hook(&text),
             Part::Other => {}
         }
-    }
+        Ok::<_, ArchiveError>(())
+    })?;
     if found.name.is_empty() || found.version.is_empty() {
         return Err(PackageError::Nameless);
     }

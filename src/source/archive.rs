@@ -10,10 +10,13 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+use self::entries::{Budget, Limits, content, visit};
 use super::ignore::{IGNORE_FILE, IgnoreRules};
 
-/// The most that an archive may unpack to, in bytes: a guard against archives made to fill a disk.
-const MAX_UNPACKED: u64 = 2 * 1024 * 1024 * 1024;
+pub mod entries;
+
+/// The most that an archive may unpack to: a guard against archives made to fill a disk.
+const UNPACKED: Limits = Limits::bytes(2 * 1024 * 1024 * 1024);
 
 /// Why an archive cannot be written or unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +32,18 @@ pub enum ArchiveError {
     /// The archive holds a path that leaves its root.
     #[error("the archive holds the unsafe path '{}'", .0.display())]
     UnsafePath(PathBuf),
-    /// The archive unpacks to more than 2 GiB.
-    #[error("the archive unpacks to more than {MAX_UNPACKED} bytes")]
-    TooLarge,
+    /// The archive unpacks to more than so many bytes.
+    #[error("the archive unpacks to more than {0} bytes")]
+    TooLarge(u64),
+    /// The archive has too many files.
+    #[error("the archive has more than {0} files and directories")]
+    TooMany(usize),
+    /// The archive has a name or an attribute that is read into memory and too long for that.
+    #[error("the archive has an entry whose name and attributes take more than 1 MiB")]
+    LongHeaders,
+    /// The archive leaves out the holes of a file.
+    #[error("the archive holds '{}' as a sparse file: make it without tar's option --sparse", .0.display())]
+    Sparse(PathBuf),
 }
 
 impl ArchiveError {
@@ -182,31 +194,44 @@ fn collect_ignore_files(
 /// Unpacks a tar into an existing directory: regular files and directories only, each entry
 /// checked to stay inside.
 pub fn unpack(tar: impl Read, into: &Path) -> Result<(), ArchiveError> {
-    let mut archive = tar::Archive::new(tar);
-    let mut left = MAX_UNPACKED;
-    for entry in archive.entries().map_err(at(into))? {
-        let mut entry = entry.map_err(at(into))?;
-        let name = entry.path().map_err(at(into))?.into_owned();
+    unpack_within(UNPACKED, tar, into)
+}
+
+fn unpack_within(limits: Limits, tar: impl Read, into: &Path) -> Result<(), ArchiveError> {
+    let mut budget = Budget::new(limits.bytes);
+    // One name may stand for thousands of them.
+    let mut directories = 0;
+    visit(tar, limits, |name, entry| {
         let kind = entry.header().entry_type();
         if !kind.is_file() && !kind.is_dir() {
-            continue;
+            return Ok(());
         }
-        let target = into.join(safe(&name)?);
+        let target = into.join(safe(name)?);
+        let parent = if kind.is_dir() { Some(target.as_path()) } else { target.parent() };
+        if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+            directories += make_directory(parent)?;
+            if directories > limits.entries {
+                return Err(ArchiveError::TooMany(limits.entries));
+            }
+        }
         if kind.is_dir() {
-            fs::create_dir_all(&target).map_err(at(&target))?;
-            continue;
+            return Ok(());
         }
-        left = left.checked_sub(entry.size()).ok_or(ArchiveError::TooLarge)?;
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent).map_err(at(parent))?;
-        }
+        budget.spend(entry.size())?;
         let executable = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
         let mode = if executable { 0o755 } else { 0o644 };
         let mut file =
             File::options().write(true).create(true).truncate(true).mode(mode).open(&target).map_err(at(&target))?;
-        io::copy(&mut entry, &mut file).map_err(at(&target))?;
-    }
-    Ok(())
+        io::copy(entry, &mut file).map(drop).map_err(at(&target))
+    })
+}
+
+/// Makes a directory with those above it; gives how many.
+fn make_directory(dir: &Path) -> Result<usize, ArchiveError> {
+    let above = dir.parent().filter(|parent| !parent.is_dir());
+    let made = above.map_or(Ok(0), make_directory)?;
+    fs::create_dir(dir).map_err(at(dir))?;
+    Ok(made + 1)
 }
 
 /// Unpacks a gzip-compressed tar, see [`unpack`].
@@ -214,23 +239,18 @@ pub fn unpack_gzip(stream: impl Read, into: &Path) -> Result<(), ArchiveError> {
     unpack(MultiGzDecoder::new(stream), into)
 }
 
-/// The files of a gzip-compressed tar by their path, in memory; `limit` bytes at the most.
+/// The files of a gzip-compressed tar by their path, in memory; `limit` bytes at the most, names included.
 pub fn read_files(stream: impl Read, limit: u64) -> Result<BTreeMap<String, Vec<u8>>, ArchiveError> {
-    let mut archive = tar::Archive::new(MultiGzDecoder::new(stream));
-    let here = Path::new("archive");
     let mut files = BTreeMap::new();
-    let mut left = limit;
-    for entry in archive.entries().map_err(at(here))? {
-        let mut entry = entry.map_err(at(here))?;
-        if !entry.header().entry_type().is_file() {
-            continue;
+    let mut budget = Budget::new(limit);
+    visit(MultiGzDecoder::new(stream), Limits::bytes(limit), |name, entry| {
+        if entry.header().entry_type().is_file() {
+            let name = safe(name)?.to_string_lossy().into_owned();
+            budget.spend(entry.size().saturating_add(name.len() as u64))?;
+            files.insert(name, content(entry)?);
         }
-        let name = safe(&entry.path().map_err(at(here))?)?;
-        left = left.checked_sub(entry.size()).ok_or(ArchiveError::TooLarge)?;
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(at(here))?;
-        files.insert(name.to_string_lossy().into_owned(), bytes);
-    }
+        Ok::<_, ArchiveError>(())
+    })?;
     Ok(files)
 }
 
@@ -246,76 +266,4 @@ fn safe(path: &Path) -> Result<PathBuf, ArchiveError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn write(dir: &Path, name: &str, text: &str) {
-        let path = dir.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn packed(dir: &Path) -> Vec<u8> {
-        let rules = IgnoreRules::for_source(&ignore_files(dir).unwrap(), None);
-        let mut out = Vec::new();
-        pack_directory(dir, &rules, &mut out).unwrap();
-        out
-    }
-
-    #[test]
-    fn equal_trees_give_equal_bytes() {
-        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for dir in [a.path(), b.path()] {
-            write(dir, "production/api.yaml", "kind: Namespace\n");
-            write(dir, "PLACEHOLDER", "");
-        }
-        fs::set_permissions(b.path().join("PLACEHOLDER"), fs::Permissions::from_mode(0o640)).unwrap();
-        assert_eq!(packed(a.path()), packed(b.path()));
-    }
-
-    #[test]
-    fn a_tree_survives_the_round_trip_without_links_and_ignored_files() {
-        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        write(from.path(), "a/b.yaml", "x: 1\n");
-        write(from.path(), "run.sh", "#!/bin/sh\n");
-        fs::set_permissions(from.path().join("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
-        write(from.path(), "logo.png", "image");
-        std::os::unix::fs::symlink("/etc/passwd", from.path().join("link")).unwrap();
-        unpack_gzip(packed(from.path()).as_slice(), to.path()).unwrap();
-        assert_eq!(fs::read_to_string(to.path().join("a/b.yaml")).unwrap(), "x: 1\n");
-        assert_eq!(fs::metadata(to.path().join("run.sh")).unwrap().permissions().mode() & 0o111, 0o111);
-        assert!(!to.path().join("logo.png").exists());
-        assert!(fs::symlink_metadata(to.path().join("link")).is_err());
-    }
-
-    #[test]
-    fn ignore_files_hold_where_they_stand() {
-        let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "sub/.sourceignore", "*.txt\n");
-        write(dir.path(), "sub/a.txt", "");
-        write(dir.path(), "a.txt", "");
-        let files = read_files(packed(dir.path()).as_slice(), 1024).unwrap();
-        assert!(files.contains_key("a.txt") && !files.contains_key("sub/a.txt"));
-    }
-
-    #[test]
-    fn paths_that_climb_are_refused() {
-        let mut raw = tar::Builder::new(Vec::new());
-        let mut header = header(tar::EntryType::Regular, 0o644, 1);
-        let name = b"../evil";
-        header.as_old_mut().name[..name.len()].copy_from_slice(name);
-        header.set_cksum();
-        raw.append(&header, &b"x"[..]).unwrap();
-        let tar = raw.into_inner().unwrap();
-        let into = tempfile::tempdir().unwrap();
-        assert!(matches!(unpack(tar.as_slice(), into.path()), Err(ArchiveError::UnsafePath(_))));
-    }
-
-    #[test]
-    fn too_much_is_refused() {
-        let files = BTreeMap::from([("big".to_owned(), Content::Bytes(vec![0; 4096]))]);
-        let mut out = Vec::new();
-        pack_files(&files, &mut out).unwrap();
-        assert!(matches!(read_files(out.as_slice(), 1024), Err(ArchiveError::TooLarge)));
-    }
-}
+mod tests;
