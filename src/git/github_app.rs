@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, Response, StatusCode};
 use rustls::SignatureScheme;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -178,14 +178,25 @@ impl App {
             .await;
         let response = sent.map_err(|error| failed(cause::of_request(&error)))?;
         let status = response.status();
-        let bytes = response.bytes().await.map_err(|error| failed(cause::of_request(&error)))?;
-        let bytes = Zeroizing::new(bytes[..bytes.len().min(MAX_ANSWER)].to_vec());
+        let bytes = read(response).await.map_err(failed)?;
         if status != StatusCode::OK && status != StatusCode::CREATED {
             let message = serde_json::from_slice::<Complaint>(&bytes).unwrap_or_default().message;
             return Err(failed(format!("answered {}: {message}", status.as_u16())));
         }
         serde_json::from_slice(&bytes).map_err(|_| failed("the answer is not the one of GitHub's API".to_owned()))
     }
+}
+
+/// The answer's bytes; what is told of too many does not tell them.
+async fn read(mut response: Response) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await.map_err(|error| cause::of_request(&error))? {
+        if bytes.len() + chunk.len() > MAX_ANSWER {
+            return Err(format!("the answer is larger than {MAX_ANSWER} bytes"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
 }
 
 #[derive(Deserialize)]
@@ -278,5 +289,29 @@ mod tests {
         let error = app.login(Timestamp::now()).unwrap_err().to_string();
         assert!(error.contains("no RSA key") && !error.contains("hunter2"), "{error}");
         assert_ne!(app.digest(), read(&[id, at, key]).unwrap().digest());
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_not_read_to_it() {
+        use axum::body::{Body, Bytes};
+        use futures::{StreamExt as _, stream};
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let long = || async {
+            let chunk = Bytes::from(vec![b' '; 64 << 10]);
+            Body::from_stream(stream::repeat(chunk).take(1024).map(Ok::<_, std::io::Error>))
+        };
+        let routes = axum::Router::new().fallback(long);
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let app = read(&[
+            ("githubAppID", "1"),
+            ("githubAppInstallationOwner", "org"),
+            ("githubAppPrivateKey", "hunter2"),
+            ("githubAppBaseURL", &base),
+        ]);
+        let client = Client::builder().no_proxy().build().unwrap();
+        let error = app.unwrap().find(&client, &Secret::default(), "org").await.unwrap_err();
+        assert!(error.to_string().ends_with("the answer is larger than 262144 bytes"), "{error}");
     }
 }
