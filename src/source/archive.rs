@@ -58,6 +58,19 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> ArchiveError + '_ {
     move |source| ArchiveError::Io { path: path.to_owned(), source }
 }
 
+/// The most that an ignore file may be, in bytes.
+pub const MAX_IGNORE_FILE: u64 = 1024 * 1024;
+
+/// The bytes of a file that somebody else made, unless it is longer than that.
+pub fn read_bounded(file: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// One file of a tree that is to be archived, in memory or on disk.
 #[derive(Clone, Debug)]
 pub enum Content {
@@ -174,11 +187,13 @@ fn collect_ignore_files(
     below: &mut Vec<String>,
     found: &mut Vec<(Vec<String>, String)>,
 ) -> Result<(), ArchiveError> {
-    let file = dir.join(IGNORE_FILE);
-    match fs::read(&file) {
+    match read_bounded(&dir.join(IGNORE_FILE), MAX_IGNORE_FILE) {
         Ok(text) => found.push((below.clone(), String::from_utf8_lossy(&text).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(at(&file)(error)),
+        Err(error) => {
+            let name: PathBuf = below.iter().map(String::as_str).chain([IGNORE_FILE]).collect();
+            return Err(at(&name)(error));
+        }
     }
     for (name, kind) in sorted_entries(dir)? {
         if kind.is_dir() && name != ".git" {

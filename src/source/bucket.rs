@@ -17,6 +17,7 @@ use rusty_s3::Credentials;
 use tempfile::TempDir;
 
 use self::index::{Index, MAX_SIZE, path_of};
+use super::archive::MAX_IGNORE_FILE;
 use super::download::{DownloadError, SecretData, Tls};
 use super::ignore::{IGNORE_FILE, IgnoreRules};
 use super::lifecycle::{self, Stage};
@@ -35,8 +36,6 @@ use crate::proxy::{Kinds, Proxy};
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 /// Objects fetched at the same time: each holds a connection and a small buffer.
 const FETCHES: usize = 8;
-/// The most that the ignore file may be, in bytes.
-const MAX_IGNORE_FILE: u64 = 1024 * 1024;
 
 /// Reconciles every `Bucket`.
 pub struct BucketController {

@@ -11,14 +11,17 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::{Map, Value};
 
 use self::dependencies::Dependency;
-use super::archive::{self, ArchiveError, Content};
+use super::archive::{self, ArchiveError, Content, read_bounded};
 use super::helm_ignore::{HELM_IGNORE_FILE, HelmIgnore};
 use super::version::Version;
 use crate::api::condition::reason;
 use crate::yaml;
 
-/// The most that a chart package may unpack to, in bytes.
+/// The most that a chart may be, unpacked, in bytes; helm takes no more.
 const MAX_CHART: u64 = 100 * 1024 * 1024;
+
+/// The most that one of its files may be, in bytes; helm takes no more.
+const MAX_FILE: u64 = 5 * 1024 * 1024;
 
 /// Why there is no chart, in Flux's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +204,7 @@ fn inside(root: &Path, path: &str) -> Option<PathBuf> {
 pub fn metadata_at(path: &Path) -> Result<Metadata, ChartError> {
     let wrong = |message| ChartError::new(ChartFault::Reference, message);
     let text = if path.is_dir() {
-        fs::read_to_string(path.join("Chart.yaml")).map_err(|error| match error.kind() {
+        read_text(&path.join("Chart.yaml")).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => wrong("the directory has no Chart.yaml: it is not a chart".to_owned()),
             _ => wrong(format!("Chart.yaml: {error}")),
         })?
@@ -235,7 +238,8 @@ pub fn package_local(
     let changes = packaging.version_metadata.is_some() || !packaging.values_files.is_empty();
     if !is_directory && !changes {
         let metadata = metadata_at(path)?;
-        let bytes = fs::read(path).map_err(|error| ChartError::new(ChartFault::Pull, error.to_string()))?;
+        let bytes = read_bounded(path, MAX_CHART);
+        let bytes = bytes.map_err(|error| ChartError::new(ChartFault::Pull, error.to_string()))?;
         return Ok(taken(metadata, bytes));
     }
     let mut files = if is_directory {
@@ -246,7 +250,7 @@ pub fn package_local(
     };
     let (values, used) = merge_values(packaging, |name| {
         let file = inside(source, name)?;
-        fs::read(file).ok()
+        Some(read_bounded(&file, MAX_FILE))
     })?;
     files.extend(more.into_iter().map(|(name, bytes)| (name, Content::Bytes(bytes))));
     finish(&mut files, packaging, values, used)
@@ -263,8 +267,8 @@ pub fn package_remote(bytes: Vec<u8>, packaging: &Packaging) -> Result<Package, 
     let (values, used) = merge_values(packaging, |name| {
         let name = name.strip_prefix("./").unwrap_or(name);
         match files.get(name)? {
-            Content::Bytes(bytes) => Some(bytes.clone()),
-            Content::File(file) => fs::read(file).ok(),
+            Content::Bytes(bytes) => Some(Ok(bytes.clone())),
+            Content::File(file) => Some(read_bounded(file, MAX_FILE)),
         }
     })?;
     finish(&mut files, packaging, values, used)
@@ -296,6 +300,7 @@ fn finish(
         // JSON is YAML, and every number and text in it stays what it is.
         files.insert("values.yaml".to_owned(), Content::Bytes(format!("{values:#}\n").into_bytes()));
     }
+    check_sizes(files).map_err(broken)?;
     let prefixed: Files =
         files.iter().map(|(name, content)| (format!("{}/{name}", metadata.name), content.clone())).collect();
     let mut bytes = Vec::new();
@@ -321,7 +326,7 @@ fn chart_yaml(files: &Files) -> Result<String, String> {
     let content = files.get("Chart.yaml").ok_or("it has no Chart.yaml")?;
     let bytes = match content {
         Content::Bytes(bytes) => bytes.clone(),
-        Content::File(path) => fs::read(path).map_err(|error| format!("Chart.yaml: {error}"))?,
+        Content::File(path) => read_bounded(path, MAX_FILE).map_err(|error| format!("Chart.yaml: {error}"))?,
     };
     String::from_utf8(bytes).map_err(|_| "Chart.yaml is not UTF-8 text".to_owned())
 }
@@ -336,12 +341,43 @@ fn files_of_package(stream: impl io::Read) -> Result<(String, Files), String> {
         let name = name.strip_prefix(&prefix)?.to_owned();
         Some((name, Content::Bytes(bytes)))
     });
-    Ok((top.clone(), below.collect()))
+    let below: Files = below.collect();
+    check_sizes(&below)?;
+    Ok((top, below))
+}
+
+/// Refuses what helm will not take, so that whoever wrote the chart is told, and not who releases it.
+fn check_sizes(files: &Files) -> Result<(), String> {
+    let mut left = MAX_CHART;
+    for (name, content) in files {
+        let size = match content {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File(path) => fs::metadata(path).map_err(|error| format!("{name}: {error}"))?.len(),
+        };
+        if size > MAX_FILE {
+            return Err(format!(
+                "the file '{name}' is larger than {MAX_FILE} bytes, the most that helm takes: keep it out of the chart \
+                 ({HELM_IGNORE_FILE})"
+            ));
+        }
+        left = left.checked_sub(size).ok_or_else(|| {
+            format!(
+                "the chart's files are larger than {MAX_CHART} bytes together, the most that helm takes: keep what no \
+                 template needs out of the chart ({HELM_IGNORE_FILE})"
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn read_text(file: &Path) -> io::Result<String> {
+    let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text");
+    String::from_utf8(read_bounded(file, MAX_FILE)?).map_err(not_text)
 }
 
 /// The files of a chart's directory, without what its `.helmignore` names.
 fn files_of_directory(dir: &Path) -> Result<Files, String> {
-    let rules = match fs::read_to_string(dir.join(HELM_IGNORE_FILE)) {
+    let rules = match read_text(&dir.join(HELM_IGNORE_FILE)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(format!("{HELM_IGNORE_FILE}: {error}")),
@@ -373,7 +409,7 @@ fn collect(dir: &Path, below: &str, ignore: &HelmIgnore, files: &mut Files) -> R
 /// The values files merged, and which of them there were. None when none is asked for.
 fn merge_values(
     packaging: &Packaging,
-    read: impl Fn(&str) -> Option<Vec<u8>>,
+    read: impl Fn(&str) -> Option<io::Result<Vec<u8>>>,
 ) -> Result<(Option<Value>, Vec<String>), ChartError> {
     let wrong = |message| ChartError::new(ChartFault::ValuesFiles, message);
     if packaging.values_files.is_empty() {
@@ -382,11 +418,13 @@ fn merge_values(
     let mut merged = Value::Object(Map::new());
     let mut used = Vec::new();
     for name in &packaging.values_files {
-        let Some(bytes) = read(name) else {
-            if packaging.ignore_missing_values_files {
-                continue;
+        let bytes = match read(name) {
+            Some(Ok(bytes)) => bytes,
+            Some(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(wrong(format!("'{name}': {error}")));
             }
-            return Err(wrong(format!("no values file found at path '{name}'")));
+            None | Some(Err(_)) if packaging.ignore_missing_values_files => continue,
+            None | Some(Err(_)) => return Err(wrong(format!("no values file found at path '{name}'"))),
         };
         let text = String::from_utf8(bytes).map_err(|_| wrong(format!("'{name}' is not UTF-8 text")))?;
         match yaml::parse(&text).map_err(|error| wrong(format!("'{name}': {error}")))? {

@@ -50,6 +50,17 @@ fn ignore_files_hold_where_they_stand() {
 }
 
 #[test]
+fn an_ignore_file_without_an_end_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "sub/.sourceignore", "");
+    File::options().write(true).open(dir.path().join("sub/.sourceignore")).unwrap().set_len(MAX_IGNORE_FILE).unwrap();
+    ignore_files(dir.path()).unwrap();
+    write(dir.path(), "sub/.sourceignore", &"#".repeat(usize::try_from(MAX_IGNORE_FILE).unwrap() + 1));
+    let error = ignore_files(dir.path()).unwrap_err();
+    assert_eq!(error.to_string(), "sub/.sourceignore: it is larger than 1048576 bytes");
+}
+
+#[test]
 fn paths_that_climb_are_refused() {
     let mut raw = tar::Builder::new(Vec::new());
     let mut header = header(tar::EntryType::Regular, 0o644, 1);

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::{ChartError, ChartFault, Content, Files, chart_yaml};
+use super::{ChartError, ChartFault, Content, Files, chart_yaml, read_text};
 use crate::source::version::Version;
 use crate::yaml;
 
@@ -84,7 +84,7 @@ fn read(files: &Files, name: &str) -> Result<Option<Vec<Dependency>>, ChartError
     let text = match files.get(name) {
         None => return Ok(None),
         Some(Content::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
-        Some(Content::File(path)) => std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?,
+        Some(Content::File(path)) => read_text(path).map_err(|error| wrong(error.to_string()))?,
     };
     let mut value = yaml::parse(&text).map_err(|error| wrong(error.to_string()))?;
     match value.get_mut("dependencies").map(Value::take) {

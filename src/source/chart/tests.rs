@@ -64,6 +64,49 @@ fn values_files_replace_the_defaults() {
 }
 
 #[test]
+fn what_helm_would_not_take_is_named() {
+    let source = source(&[
+        ("c/Chart.yaml", CHART),
+        ("c/files/dump.bin", ""),
+        ("c/.helmignore", ""),
+        ("long/Chart.yaml", ""),
+        ("big.yaml", ""),
+    ]);
+    let stretch = |name: &str, length: u64| {
+        fs::File::options().write(true).open(source.path().join(name)).unwrap().set_len(length).unwrap();
+    };
+    stretch("c/files/dump.bin", MAX_FILE);
+    let made = package(source.path(), "c", &revision("7")).unwrap();
+    for name in ["c/files/dump.bin", "big.yaml", "long/Chart.yaml"] {
+        stretch(name, MAX_FILE + 1);
+    }
+    let told = |chart: &str, packaging: &Packaging| package(source.path(), chart, packaging).unwrap_err().to_string();
+    let error = told("c", &revision("7"));
+    assert!(
+        error.contains("'files/dump.bin' is larger than 5242880 bytes") && error.contains(".helmignore"),
+        "{error}"
+    );
+    let values = Packaging { values_files: vec!["big.yaml".to_owned()], ..Packaging::default() };
+    assert!(told("c", &values).ends_with("'big.yaml': it is larger than 5242880 bytes"));
+    let error = metadata_at(&source.path().join("long")).unwrap_err().to_string();
+    assert!(error.contains("Chart.yaml: it is larger than"), "{error}");
+    fs::write(source.path().join("c/.helmignore"), "files/\n").unwrap();
+    package(source.path(), "c", &revision("7")).unwrap();
+
+    let mut files = archive::read_files(made.bytes.as_slice(), MAX_CHART).unwrap();
+    files.get_mut("nodejs/files/dump.bin").unwrap().push(0);
+    let files = files.into_iter().map(|(name, bytes)| (name, Content::Bytes(bytes))).collect();
+    let mut bytes = Vec::new();
+    archive::pack_files(&files, &mut bytes).unwrap();
+    let error = package_remote(bytes, &Packaging::default()).unwrap_err().to_string();
+    assert!(error.contains("'files/dump.bin' is larger"), "{error}");
+    let many: Files = (0..21).map(|n| (n.to_string(), Content::File(source.path().join("sum.bin")))).collect();
+    fs::write(source.path().join("sum.bin"), "").unwrap();
+    stretch("sum.bin", MAX_FILE);
+    assert!(check_sizes(&many).unwrap_err().contains("104857600 bytes together"));
+}
+
+#[test]
 fn what_is_no_chart_is_named() {
     let source = source(&[
         ("empty/values.yaml", "a: 1\n"),
