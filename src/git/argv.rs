@@ -11,8 +11,9 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("LC_ALL", "C"),
 ];
 
-/// Settings that hold whatever the operator's git configuration says: no hooks, no credential
-/// helpers (an object has the rights of its own Secret and no others), no background upkeep.
+/// Settings that hold whatever the operator's git configuration says (the system's, and the one
+/// that `GIT_CONFIG_GLOBAL` names): no hooks, no credential helpers (an object has the rights of its
+/// own Secret and no others), no background upkeep.
 pub const SETTINGS: &[(&str, &str)] = &[
     ("core.hooksPath", "/dev/null"),
     ("credential.helper", ""),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -120,6 +120,14 @@ impl Credential {
         Self { login: Login::Basic { username, password }, ..Self::default() }
     }
 
+    /// What there is without a Secret: nothing, which no SSH server lets in.
+    pub fn none(transport: Transport) -> Result<Self, AuthError> {
+        match transport {
+            Transport::Http => Ok(Self::default()),
+            Transport::Ssh => Err(AuthError::Missing { transport: "ssh", key: "identity" }),
+        }
+    }
+
     /// Reads a Secret as Flux does: `identity`, `known_hosts` and `password` for SSH;
     /// `bearerToken`, or `username` and `password`, with `ca.crt` (`caFile`), `tls.crt` (`certFile`)
     /// and `tls.key` (`keyFile`) for HTTPS.
@@ -226,6 +234,8 @@ impl Session {
     /// Prepares a remote's credentials; files are made below `dir`, readable for this user only.
     pub fn prepare(remote: &Remote, dir: &Path) -> io::Result<Self> {
         let files = tempfile::Builder::new().prefix("auth-").tempdir_in(dir)?;
+        let home = files.path().join("home");
+        std::fs::DirBuilder::new().mode(0o700).create(&home)?;
         let mut settings: Vec<(String, Secret)> = argv::SETTINGS
             .iter()
             .map(|(key, value)| ((*key).to_owned(), Zeroizing::new((*value).to_owned())))
@@ -266,6 +276,8 @@ impl Session {
         let mut environment: Vec<(String, Secret)> =
             argv::ENVIRONMENT.iter().map(|(k, v)| ((*k).to_owned(), Zeroizing::new((*v).to_owned()))).collect();
         environment.extend(argv::config_environment(settings).into_iter().map(|(k, v)| (k, Zeroizing::new(v))));
+        // Logins that lie in the operator's own home are nobody's: git would send those of a .netrc.
+        environment.push(("HOME".to_owned(), Zeroizing::new(home.to_string_lossy().into_owned())));
         environment.extend(plain);
         Ok(Self { environment, secrets, _files: files })
     }
@@ -454,8 +466,13 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_credential_helpers_are_off() {
+    fn the_operators_own_logins_are_off() {
         let (_dir, session) = session("https://h/x", Transport::Http, &[]);
         assert_eq!(value(&session, "credential.helper"), Some(""));
+        let home = session.environment().find(|(name, _)| *name == "HOME").unwrap().1;
+        assert_eq!(std::fs::read_dir(home).unwrap().count(), 0);
+        let error = Credential::none(Transport::Ssh).unwrap_err().to_string();
+        assert_eq!(error, "invalid 'ssh' auth option: 'identity' is required");
+        assert!(Credential::none(Transport::Http).is_ok());
     }
 }

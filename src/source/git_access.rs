@@ -65,17 +65,16 @@ impl Accesses {
         if is_app && transport == Transport::Ssh {
             return Err(wrong_provider("the provider 'github' logs in over https: use an https url"));
         }
-        let mut credential = Credential::default();
+        let wrong = |error| unauthenticated(format!("failed to configure authentication options: {error}"));
         let mut issuer = None;
-        if let (Some(data), Some(secret)) = (&data, &spec.secret_ref) {
+        let credential = if let (Some(data), Some(secret)) = (&data, &spec.secret_ref) {
             if !is_app && data.contains_key(APP_KEY) {
                 let secret = &secret.name;
                 let message =
                     format!("secretRef '{namespace}/{secret}' has github app data but provider is not set to github");
                 return Err(wrong_secret(message));
             }
-            let wrong = |error| unauthenticated(format!("failed to configure authentication options: {error}"));
-            credential = Credential::from_secret(transport, data).map_err(|error| wrong(error.to_string()))?;
+            let mut credential = Credential::from_secret(transport, data).map_err(|error| wrong(error.to_string()))?;
             if is_app {
                 let app = App::from_secret(data).map_err(|error| wrong_secret(error.to_string()))?;
                 let token = self.tokens.get(&app, proxy.as_ref(), timeout).await;
@@ -83,7 +82,10 @@ impl Accesses {
                 credential = credential.with_token(app.digest(), USERNAME, &token);
                 issuer = Some(app.digest());
             }
-        }
+            credential
+        } else {
+            Credential::none(transport).map_err(|error| wrong(error.to_string()))?
+        };
         let remote = Remote::new(&spec.url, credential).map_err(|error| invalid_url(&error))?.behind(proxy);
         Ok(Access { remote, issuer })
     }

@@ -109,6 +109,38 @@ async fn a_proxy_stands_before_ssh() {
 }
 
 #[tokio::test]
+async fn what_lies_in_the_operator_s_home_opens_no_door() {
+    let key = SshKey::generate(KeyKind::Ed25519);
+    let git = GitServer::builder().basic_auth("robot", "hunter2-of-the-operator").ssh(&key).start();
+    let (app, revision) = filled(&git);
+    let open = GitServer::start();
+    let (mirrored, mirrored_revision) = filled(&open);
+    let home = tempfile::tempdir().unwrap();
+    let netrc = "default login robot password hunter2-of-the-operator\n";
+    std::fs::write(home.path().join(".netrc"), netrc).unwrap();
+    let settings = home.path().join("settings");
+    let base = open.url(&mirrored).replace("app.git", "");
+    std::fs::write(&settings, format!("[url \"{base}\"]\n\tinsteadOf = http://mirror.invalid/\n")).unwrap();
+    let env =
+        [("HOME", home.path()), ("GIT_CONFIG_GLOBAL", &settings)].map(|(name, path)| (name, path.to_str().unwrap()));
+    let scene = Scene::start_in("home", &env).await;
+    scene.apply("GitRepository", "http", &spec(&git.url(&app), &json!({})));
+    scene.apply("GitRepository", "ssh", &spec(&git.ssh_url(&app), &json!({})));
+    for (name, needle) in [("http", "authentication"), ("ssh", "'identity' is required")] {
+        let seen = scene.failed::<GitRepository>(name, "FetchFailed", needle).await;
+        assert_eq!(seen.condition("Ready").map(|(_, reason, _)| reason), Some("AuthenticationFailed"), "{name}");
+    }
+    assert!(!git.saw_credentials(), "a login of the operator's own was sent");
+    scene.secret("key", &json!({"identity": key.private, "known_hosts": git.known_hosts()}));
+    scene.apply("GitRepository", "ssh", &spec(&git.ssh_url(&app), &json!({"secretRef": {"name": "key"}})));
+    scene.ready_at::<GitRepository>("ssh", &revision).await;
+
+    // What the operator's configuration says of addresses counts, where it is named.
+    scene.apply("GitRepository", "mirrored", &spec("http://mirror.invalid/app.git", &json!({})));
+    scene.ready_at::<GitRepository>("mirrored", &mirrored_revision).await;
+}
+
+#[tokio::test]
 async fn keys_of_every_kind_open_ssh_with_and_without_a_passphrase() {
     let passphrase = "the passphrase's 'own' secret";
     let plain: Vec<(String, SshKey)> = [KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::Ed25519, KeyKind::Rsa]

@@ -86,6 +86,11 @@ impl Scene {
         Self::launch(prefix, controllers, &[]).await
     }
 
+    /// With these variables in the operator's environment.
+    pub async fn start_in(prefix: &str, env: &[(&str, &str)]) -> Self {
+        Self::launch_as(Path::new(FAIRLEAD), prefix, "source", (&[], env)).await
+    }
+
     /// With a data directory on a disk of its own, of so many MiB.
     pub async fn on_a_disk_of(prefix: &str, size: u32) -> Self {
         let script = ON_A_DISK.replace("@size@", &size.to_string()).replace("@fairlead@", FAIRLEAD);
@@ -93,23 +98,27 @@ impl Scene {
         let file = folder.path().join("on-a-disk");
         std::fs::write(&file, script).expect("write a script");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("make it a program");
-        Self::launch_as(&file, prefix, "source", &[]).await
+        Self::launch_as(&file, prefix, "source", (&[], &[])).await
     }
 
     async fn launch(prefix: &str, controllers: &str, flags: &[&str]) -> Self {
-        Self::launch_as(Path::new(FAIRLEAD), prefix, controllers, flags).await
+        Self::launch_as(Path::new(FAIRLEAD), prefix, controllers, (flags, &[])).await
     }
 
-    async fn launch_as(program: &Path, prefix: &str, controllers: &str, flags: &[&str]) -> Self {
+    async fn launch_as(
+        program: &Path,
+        prefix: &str,
+        controllers: &str,
+        (flags, env): (&[&str], &[(&str, &str)]),
+    ) -> Self {
         let bench = shared().await;
         bench.install_crds().await;
         let namespace = bench.namespace(prefix).await;
-        let operator = Operator::builder(program, bench)
+        let builder = Operator::builder(program, bench)
             .watch_namespace(&namespace)
             .args(["--controllers", controllers])
-            .args(flags.iter().copied())
-            .start()
-            .await;
+            .args(flags.iter().copied());
+        let operator = env.iter().fold(builder, |builder, (name, value)| builder.env(name, *value)).start().await;
         Self { client: bench.client().await, bench, namespace, operator }
     }
 
