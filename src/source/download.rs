@@ -86,6 +86,8 @@ pub struct Access {
     login: Option<(Zeroizing<String>, Zeroizing<String>)>,
     tls: Tls,
     pass_credentials: bool,
+    /// Stands for what the Secrets hold.
+    digest: [u8; 32],
 }
 
 /// The data of a Secret.
@@ -178,7 +180,7 @@ impl Access {
                 std::str::from_utf8(bytes).map_err(|_| bad(&format!("the value of '{key}' is not UTF-8 text")))?;
             Ok::<_, DownloadError>(Zeroizing::new(text.to_owned()))
         };
-        let mut access = Self { pass_credentials, ..Self::default() };
+        let mut access = Self { pass_credentials, digest: digest_of([secret, certificates]), ..Self::default() };
         if let Some(secret) = secret {
             access.login = match (value(secret, "username"), value(secret, "password")) {
                 (Some(username), Some(password)) => Some((text("username", username)?, text("password", password)?)),
@@ -191,6 +193,18 @@ impl Access {
         }
         Ok(access)
     }
+}
+
+fn digest_of(secrets: [Option<&SecretData>; 2]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for secret in secrets {
+        for part in secret.into_iter().flatten().flat_map(|(key, value)| [key.as_bytes(), &value.0]) {
+            hasher.update(part.len().to_le_bytes());
+            hasher.update(part);
+        }
+        hasher.update(b"end");
+    }
+    hasher.finalize().into()
 }
 
 /// What a server said about the age of what it sent; sent back, it saves a transfer.
@@ -232,6 +246,14 @@ impl Downloader {
         let client = tls.secure(Client::builder().timeout(timeout).no_gzip()).build();
         let client = client.map_err(|error| DownloadError::Credentials(error.to_string()))?;
         Ok(Self { client, access, repository })
+    }
+
+    /// Stands for the repository and for who asks it: another may send another index.
+    pub fn origin(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(self.access.digest);
+        hasher.update(self.repository.as_str());
+        hasher.finalize().into()
     }
 
     /// The bytes at a URL, `limit` of them at the most. Credentials go to the repository's own
@@ -381,6 +403,26 @@ mod tests {
             assert!(error.to_string().contains(needle) && error.is_authentication(), "{error}");
         }
         assert!(Access::read(None, None, false).is_ok());
+    }
+
+    #[test]
+    fn another_url_or_login_is_another_origin() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let origin = |url: &str, secret: &[(&str, &str)], certificates: Option<&SecretData>| {
+            let access = Access::read(Some(&data(secret)), certificates, false).unwrap();
+            Downloader::new(Url::parse(url).unwrap(), access, Duration::from_secs(5)).unwrap().origin()
+        };
+        let (login, other) = ([("username", "a"), ("password", "b")], [("username", "a"), ("password", "c")]);
+        let none = data(&[]);
+        let all = [
+            origin("http://a/", &login, None),
+            origin("http://b/", &login, None),
+            origin("http://a/", &other, None),
+            origin("http://a/", &[], None),
+            origin("http://a/", &login, Some(&data(&[("ignored", "x")]))),
+        ];
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
+        assert_eq!(origin("http://a/", &login, Some(&none)), origin("http://a/", &login, None));
     }
 
     #[tokio::test]

@@ -37,8 +37,15 @@ pub(super) const MAX_INDEX: usize = 50 * 1024 * 1024;
 pub struct HelmRepositoryController {
     context: Context,
     store: Arc<ArtifactStore>,
-    /// What the servers said of the indexes that are stored, by revision.
-    validators: Mutex<HashMap<(String, String), (String, Validators)>>,
+    /// What the servers said of the indexes that are stored, by object.
+    validators: Mutex<HashMap<(String, String), Known>>,
+}
+
+/// What a server said of an index: it tells nothing of another revision, server or login.
+struct Known {
+    revision: String,
+    origin: [u8; 32],
+    validators: Validators,
 }
 
 /// Whether a repository names this Secret.
@@ -98,7 +105,8 @@ impl HelmRepositoryController {
         let downloader = downloader(&self.context, object).await?;
         let name = namespaced_name(object);
         let current = status.artifact.as_ref().map(|artifact| artifact.revision.clone());
-        let known = current.as_ref().and_then(|revision| self.validators_of(&name, revision));
+        let origin = downloader.origin();
+        let known = current.as_ref().and_then(|revision| self.validators_of(&name, revision, origin));
         let scratch = self.store.scratch().map_err(|error| lifecycle::storage_failure(&error))?;
         let file = scratch.path().join("index.yaml");
         let fetched = downloader.save_text(&index::index_url(&url), &file, MAX_INDEX, known.as_ref()).await;
@@ -116,7 +124,7 @@ impl HelmRepositoryController {
             status.url = Some(alias.map_err(|error| lifecycle::storage_failure(&error))?);
             status.artifact = Some(artifact);
         }
-        self.remember(name, revision, validators);
+        self.remember(name, Known { revision, origin, validators });
         Ok(stored(object, status))
     }
 
@@ -151,14 +159,14 @@ impl HelmRepositoryController {
         Ok(Requeue::OnChange)
     }
 
-    fn validators_of(&self, name: &(String, String), revision: &str) -> Option<Validators> {
-        let validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
-        validators.get(name).filter(|(known, _)| known == revision).map(|(_, validators)| validators.clone())
+    fn validators_of(&self, name: &(String, String), revision: &str, origin: [u8; 32]) -> Option<Validators> {
+        let all = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.get(name).filter(|known| known.revision == revision && known.origin == origin)?;
+        Some(known.validators.clone())
     }
 
-    fn remember(&self, name: (String, String), revision: String, validators: Validators) {
-        let mut known = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(name, (revision, validators));
+    fn remember(&self, name: (String, String), known: Known) {
+        self.validators.lock().unwrap_or_else(PoisonError::into_inner).insert(name, known);
     }
 
     fn forget(&self, object: &HelmRepository) {

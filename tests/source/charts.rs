@@ -69,6 +69,26 @@ async fn an_index_that_did_not_change_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn another_server_s_index_is_not_taken_for_the_one_that_is_stored() {
+    let (old, new) = (ChartServer::builder().dated().start(), ChartServer::builder().dated().start());
+    old.publish(&fixture_chart("nodejs"), "1.0.0");
+    new.publish(&fixture_chart("nodejs"), "2.0.0");
+    let scene = Scene::start("moved").await;
+    let spec = |server: &ChartServer| json!({"url": server.url(), "interval": "1s"});
+    scene.apply("HelmRepository", "charts", &spec(&old));
+    let first = scene.ready::<HelmRepository>("charts").await;
+    let polls = || old.requests().len();
+    wait_for("two more polls", PATIENCE, || async { (polls() >= 3).then_some(()).ok_or_else(|| polls().to_string()) })
+        .await;
+    assert_eq!(old.sent("index.yaml"), 1, "{:?}", old.requests());
+    scene.apply("HelmRepository", "charts", &spec(&new));
+    let second = scene.ready::<HelmRepository>("charts").await;
+    assert_ne!(first.revision(), second.revision());
+    let index: Value = serde_json::from_slice(&scene.download(&second.artifact.unwrap()).await).unwrap();
+    assert_eq!(index["entries"]["nodejs"][0]["version"], "2.0.0");
+}
+
+#[tokio::test]
 async fn what_a_repository_lacks_or_falsifies_is_named_and_heals() {
     let server = ChartServer::start();
     let nodejs = fixture_chart("nodejs");

@@ -22,6 +22,7 @@ use crate::tools::workspace;
 pub struct ChartServerBuilder {
     auth: Auth,
     tls: Tls,
+    dated: bool,
 }
 
 /// A Helm repository on loopback that serves packaged charts and their index.
@@ -58,6 +59,13 @@ impl ChartServerBuilder {
         self
     }
 
+    /// Tells of its files when they were changed (all at the same time, [`DATE`]), and no entity tags.
+    #[must_use]
+    pub fn dated(mut self) -> Self {
+        self.dated = true;
+        self
+    }
+
     /// Starts it, without any chart.
     ///
     /// # Panics
@@ -66,8 +74,12 @@ impl ChartServerBuilder {
         let scratch = Scratch::new("charts");
         let control = Arc::new(Control::default());
         let (sent, compressed) = (Arc::default(), Arc::default());
-        let files =
-            Files { folder: scratch.path().to_owned(), sent: Arc::clone(&sent), compressed: Arc::clone(&compressed) };
+        let files = Files {
+            folder: scratch.path().to_owned(),
+            sent: Arc::clone(&sent),
+            compressed: Arc::clone(&compressed),
+            dated: self.dated,
+        };
         let router = Router::new().fallback(answer).with_state(files);
         let (http, authority) = HttpServer::start_as(router, self.auth, self.tls, &control);
         let server = ChartServer { control, authority, http, entries: Mutex::default(), sent, compressed, scratch };
@@ -196,7 +208,11 @@ struct Files {
     folder: PathBuf,
     sent: Arc<Mutex<Vec<String>>>,
     compressed: Arc<Mutex<Vec<String>>>,
+    dated: bool,
 }
+
+/// When all files of a server were changed that tells dates.
+pub const DATE: &str = "Wed, 21 Oct 2015 07:28:00 GMT";
 
 async fn answer(State(files): State<Files>, request: Request) -> Response {
     let name = request.uri().path().trim_start_matches('/');
@@ -204,13 +220,17 @@ async fn answer(State(files): State<Files>, request: Request) -> Response {
         return StatusCode::NOT_FOUND.into_response();
     }
     let Ok(bytes) = std::fs::read(files.folder.join(name)) else { return StatusCode::NOT_FOUND.into_response() };
-    let tag = format!("\"{}\"", hex(&Sha256::digest(&bytes)));
-    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    if known == Some(&*tag) {
-        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
+    let (asks, tells, age) = if files.dated {
+        (header::IF_MODIFIED_SINCE, header::LAST_MODIFIED, DATE.to_owned())
+    } else {
+        (header::IF_NONE_MATCH, header::ETAG, format!("\"{}\"", hex(&Sha256::digest(&bytes))))
+    };
+    let known = request.headers().get(asks).and_then(|value| value.to_str().ok());
+    if known == Some(&*age) {
+        return (StatusCode::NOT_MODIFIED, [(tells, age)]).into_response();
     }
     files.sent.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
-    let mut response = ([(header::ETAG, tag)], bytes).into_response();
+    let mut response = ([(tells, age)], bytes).into_response();
     if files.compressed.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|file| file == name) {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
