@@ -52,7 +52,7 @@ impl Mirrors {
             let mirror = self.assign_submodule(user, &remote).map_err(named)?;
             mirrors.insert(mirror.key().clone());
             let target = Target { commit: next.module.commit.clone(), reference: None, full: false, tag: None };
-            let selection = Selection { paths: &[], submodules: true };
+            let selection = Selection { submodules: true, ..Selection::default() };
             let mut tree = mirror.export(&target, selection, timeout).await.map_err(named)?;
             pending.extend(pending_of(&remote, &next.place, std::mem::take(&mut tree.submodules)));
             fs::rename(tree.path(), &place)

@@ -17,7 +17,7 @@ use super::reference::Target;
 use super::remote::Remote;
 use super::submodule::{self, Submodule};
 use crate::process::{Command, ProcessError};
-use crate::source::archive;
+use crate::source::archive::{self, ArchiveError};
 
 mod registry;
 
@@ -36,6 +36,8 @@ pub struct Selection<'s> {
     pub paths: &'s [String],
     /// Whether to tell the submodules.
     pub submodules: bool,
+    /// The object's own patterns, where what its artifact leaves out need not be there at all.
+    pub ignore: Option<&'s str>,
 }
 
 /// What one poll saw.
@@ -198,7 +200,7 @@ impl Mirror {
         fetched: &mut Option<u32>,
     ) -> Result<Export, GitError> {
         self.fetch_once(&target.commit, target, timeout, fetched).await?;
-        let mut export = self.unpack(&target.commit, selection.paths, timeout).await?;
+        let mut export = self.unpack(&target.commit, selection, timeout).await?;
         if selection.submodules {
             export.submodules = self.submodules(&target.commit, timeout).await?;
         }
@@ -291,26 +293,22 @@ impl Mirror {
         Ok(submodule::join(links, &modules))
     }
 
-    async fn unpack(&self, commit: &str, paths: &[String], timeout: Duration) -> Result<Export, GitError> {
+    async fn unpack(&self, commit: &str, selection: Selection<'_>, timeout: Duration) -> Result<Export, GitError> {
         let dir = tempfile::tempdir_in(&self.tmp).map_err(|error| disk_error(&self.tmp, &error))?;
         let tar = dir.path().with_extension("tar");
         let _cleanup = RemoveOnDrop(&tar);
         let (archived, shown) = tokio::join!(
-            self.run(argv::archive(&self.dir, commit, &tar, paths), timeout),
+            self.run(argv::archive(&self.dir, commit, &tar, selection.paths), timeout),
             self.run(argv::show_commit(&self.dir, commit), timeout),
         );
         archived.map_err(damaged)?;
         let shown = shown.map_err(damaged)?;
         let (subject, committed) = (output::commit_subject(&shown), output::commit_time(&shown));
-        let (from, into) = (tar.clone(), dir.path().to_owned());
-        let unpacked = tokio::task::spawn_blocking(move || {
-            let file = fs::File::open(&from).map_err(|source| archive::ArchiveError::Io { path: from, source })?;
-            archive::unpack(io::BufReader::new(file), &into)
-        });
+        let (from, into, ignore) = (tar.clone(), dir.path().to_owned(), selection.ignore.map(str::to_owned));
+        let unpacked = tokio::task::spawn_blocking(move || archive::unpack_source(&from, &into, ignore.as_deref()));
         match unpacked.await {
             Ok(Ok(())) => Ok(Export { dir, subject, committed, submodules: Vec::new() }),
-            Ok(Err(error)) if error.is_disk_full() => Err(GitError::new(Cause::DiskFull, error.to_string())),
-            Ok(Err(error)) => Err(GitError::new(Cause::Other, format!("cannot unpack commit {commit}: {error}"))),
+            Ok(Err(error)) => Err(unpack_error(commit, &error)),
             Err(error) => Err(GitError::new(Cause::Other, format!("unpacking commit {commit} ended early: {error}"))),
         }
     }
@@ -391,6 +389,19 @@ fn damaged(error: GitError) -> GitError {
         Cause::DiskFull | Cause::TimedOut | Cause::PathMissing => error,
         _ => GitError { cause: Cause::Mirror, ..error },
     }
+}
+
+fn unpack_error(commit: &str, error: &ArchiveError) -> GitError {
+    if error.is_disk_full() {
+        return GitError::new(Cause::DiskFull, error.to_string());
+    }
+    let help = match error {
+        ArchiveError::TooLarge(_) | ArchiveError::TooMany(_) => {
+            "; spec.sparseCheckout takes only the folders that are needed, spec.ignore leaves files out"
+        }
+        _ => "",
+    };
+    GitError::new(Cause::Other, format!("cannot unpack commit {commit}: {error}{help}"))
 }
 
 fn disk_error(path: &Path, error: &io::Error) -> GitError {

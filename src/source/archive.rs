@@ -1,6 +1,7 @@
 //! Tar archives: reproducible ones of a directory, and safe unpacking of others'.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -66,9 +67,13 @@ pub fn read_bounded(file: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(file)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")));
+        return Err(too_long(limit));
     }
     Ok(bytes)
+}
+
+fn too_long(limit: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes"))
 }
 
 /// One file of a tree that is to be archived, in memory or on disk.
@@ -209,25 +214,73 @@ fn collect_ignore_files(
 /// Unpacks a tar into an existing directory: regular files and directories only, each entry
 /// checked to stay inside.
 pub fn unpack(tar: impl Read, into: &Path) -> Result<(), ArchiveError> {
-    unpack_within(UNPACKED, tar, into)
+    unpack_kept((tar, UNPACKED), (into, UNPACKED), |_, _| true)
 }
 
-fn unpack_within(limits: Limits, tar: impl Read, into: &Path) -> Result<(), ArchiveError> {
-    let mut budget = Budget::new(limits.bytes);
-    // One name may stand for thousands of them.
-    let mut directories = 0;
+/// Unpacks the tar of a source's tree, which lies on the disk. What its artifact leaves out does not
+/// count, where `ignore` has the object's own patterns.
+pub fn unpack_source(tar: &Path, into: &Path, ignore: Option<&str>) -> Result<(), ArchiveError> {
+    unpack_source_within(UNPACKED, tar, into, ignore)
+}
+
+fn unpack_source_within(most: Limits, tar: &Path, into: &Path, ignore: Option<&str>) -> Result<(), ArchiveError> {
+    let bytes = fs::metadata(tar).map_err(at(tar))?.len();
+    let whole = Limits { bytes, entries: usize::MAX };
+    let open = || File::open(tar).map(io::BufReader::new).map_err(at(tar));
+    let Some(own) = ignore else { return unpack_kept((open()?, whole), (into, most), |_, _| true) };
+    let rules = IgnoreRules::for_source(&ignore_files_in(open()?, whole)?, Some(own));
+    unpack_kept((open()?, whole), (into, most), |name, is_directory| {
+        let elements: Option<Vec<&str>> = name.iter().map(OsStr::to_str).collect();
+        elements.is_none_or(|path| path.ends_with(&[IGNORE_FILE]) || !rules.excludes(&path, is_directory))
+    })
+}
+
+/// The ignore files of a tar, as [`ignore_files`] finds them in a tree.
+fn ignore_files_in(tar: impl Read, limits: Limits) -> Result<Vec<(Vec<String>, String)>, ArchiveError> {
+    let mut found = Vec::new();
     visit(tar, limits, |name, entry| {
+        if !entry.header().entry_type().is_file() || name.file_name() != Some(OsStr::new(IGNORE_FILE)) {
+            return Ok(());
+        }
+        let name = safe(name)?;
+        if entry.size() > MAX_IGNORE_FILE {
+            return Err(at(&name)(too_long(MAX_IGNORE_FILE)));
+        }
+        let below = name.parent().into_iter().flatten().map(|element| element.to_string_lossy().into_owned());
+        found.push((below.collect(), String::from_utf8_lossy(&content(entry)?).into_owned()));
+        Ok(())
+    })?;
+    // What stands deeper decides last.
+    found.sort();
+    Ok(found)
+}
+
+/// Unpacks what `keep` says of a tar, which may be larger than what is kept.
+fn unpack_kept<R: Read>(
+    (tar, whole): (R, Limits),
+    (into, most): (&Path, Limits),
+    keep: impl Fn(&Path, bool) -> bool,
+) -> Result<(), ArchiveError> {
+    let mut budget = Budget::new(most.bytes);
+    // One name may stand for thousands of directories.
+    let mut count = 0;
+    visit(tar, whole, |name, entry| {
         let kind = entry.header().entry_type();
         if !kind.is_file() && !kind.is_dir() {
             return Ok(());
         }
-        let target = into.join(safe(name)?);
+        let name = safe(name)?;
+        if !keep(&name, kind.is_dir()) {
+            return Ok(());
+        }
+        let target = into.join(name);
         let parent = if kind.is_dir() { Some(target.as_path()) } else { target.parent() };
         if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
-            directories += make_directory(parent)?;
-            if directories > limits.entries {
-                return Err(ArchiveError::TooMany(limits.entries));
-            }
+            count += make_directory(parent)?;
+        }
+        count += usize::from(kind.is_file());
+        if count > most.entries {
+            return Err(ArchiveError::TooMany(most.entries));
         }
         if kind.is_dir() {
             return Ok(());

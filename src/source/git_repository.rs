@@ -134,7 +134,10 @@ impl GitRepositoryController {
             let message = format!("new upstream revision '{revision}'");
             tell_outdated(status, &message, object.metadata.generation, Timestamp::now());
         }
-        let selection = Selection { paths, submodules: spec.recurse_submodules };
+        // The rules are those of the whole tree, which more is added to where there is more.
+        let whole = spec.include.is_empty() && !spec.recurse_submodules;
+        let ignore = whole.then(|| spec.ignore.as_deref().unwrap_or_default());
+        let selection = Selection { paths, submodules: spec.recurse_submodules, ignore };
         let export = self.mirrors.checkout(&user, (&access.remote, &mirror), &target, selection, timeout).await;
         let export = export.map_err(|error| git_failure(&error, &spec.url))?;
         include::copy(&self.store, &spec.include, &included, export.path()).await?;

@@ -70,6 +70,14 @@ async fn a_push_is_seen_and_exported() {
     assert_eq!(fs::read_dir(root.path().join("tmp")).unwrap().count(), 1, "only the credentials' directory stays");
 }
 
+#[test]
+fn a_tree_that_is_too_large_says_what_helps() {
+    let error = unpack_error("c0ffee", &ArchiveError::TooLarge(2)).to_string();
+    assert!(error.contains("more than 2 bytes") && error.contains("spec.sparseCheckout"), "{error}");
+    let error = unpack_error("c0ffee", &ArchiveError::LongHeaders).to_string();
+    assert!(!error.contains("spec."), "{error}");
+}
+
 #[tokio::test]
 async fn attributes_of_the_repository_change_nothing() {
     let (origin, root) = (Origin::new(), tempfile::tempdir().unwrap());

@@ -126,7 +126,7 @@ fn long_headers_are_not_read_into_memory() {
 fn what_costs_more_than_its_bytes_is_limited_too() {
     let unpacked = |tar: &mut dyn Read| {
         let limits = Limits { bytes: 1 << 20, entries: 20 };
-        unpack_within(limits, tar, tempfile::tempdir().unwrap().path())
+        unpack_kept((tar, limits), (tempfile::tempdir().unwrap().path(), limits), |_, _| true)
     };
     let many = |kind, names: &[String]| -> Vec<u8> { names.iter().flat_map(|name| block(kind, name, 0)).collect() };
     let names: Vec<String> = (0..21).map(|index| format!("f{index}")).collect();
@@ -142,6 +142,45 @@ fn what_costs_more_than_its_bytes_is_limited_too() {
     let mut stream = Counted(link.chain(io::repeat(0)), 0);
     let error = unpacked(&mut stream).unwrap_err();
     assert!(matches!(error, ArchiveError::TooLarge(_)) && stream.1 < 2 << 20, "{error}: {} bytes", stream.1);
+}
+
+#[test]
+fn what_an_artifact_leaves_out_does_not_count() {
+    let tree = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        (".sourceignore", "*.bin\n.sourceignore\n/old/\n"),
+        ("a/.sourceignore", "!keep.bin\n"),
+        ("a/keep.bin", "kept"),
+        ("a/dump.bin", "left out, and longer than the limit"),
+        ("keep.bin", "left out, and longer than the limit"),
+        ("old/a/b.yaml", "left out"),
+        ("old/own.yaml", "back by the object's own rule"),
+        ("a.yaml", "a: 1"),
+    ] {
+        write(tree.path(), name, text);
+    }
+    let tar = tree.path().with_extension("tar");
+    let mut archive = tar::Builder::new(File::create(&tar).unwrap());
+    archive.append_dir_all("", tree.path()).unwrap();
+    archive.finish().unwrap();
+    let (all, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (own, most) = (Some("!old/own.yaml"), Limits { bytes: 100, entries: 9 });
+    let error = unpack_source_within(most, &tar, all.path(), None).unwrap_err();
+    assert!(matches!(error, ArchiveError::TooLarge(100)), "{error}");
+    unpack_source(&tar, all.path(), None).unwrap();
+    unpack_source_within(most, &tar, kept.path(), own).unwrap();
+    fs::remove_file(&tar).unwrap();
+    assert!(all.path().join("old/a/b.yaml").exists() && !kept.path().join("old/a").exists());
+    let [whole, part] = [all.path(), kept.path()].map(|dir| {
+        let rules = IgnoreRules::for_source(&ignore_files(dir).unwrap(), own);
+        let mut out = Vec::new();
+        pack_directory(dir, &rules, &mut out).unwrap();
+        out
+    });
+    assert_eq!(whole, part, "the artifact is the same");
+    let files = read_files(part.as_slice(), 1 << 20).unwrap();
+    let names = ["a.yaml", "a/keep.bin", "old/own.yaml"];
+    assert_eq!(files.keys().filter(|name| !name.ends_with(IGNORE_FILE)).collect::<Vec<_>>(), names);
 }
 
 #[test]
