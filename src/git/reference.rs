@@ -205,7 +205,8 @@ mod tests {
         parse_refs(
             format!(
                 "{MAIN}\trefs/heads/main\n{OLD}\trefs/heads/master\n{OLD}\trefs/tags/v1.0.0\n\
-                 {MAIN}\trefs/tags/v1.1.0\n{NEW}\trefs/tags/v1.1.0^{{}}\n{NEW}\trefs/pull/7/head\n"
+                 {MAIN}\trefs/tags/v1.1.0\n{NEW}\trefs/tags/v1.1.0^{{}}\n{NEW}\trefs/pull/7/head\n\
+                 {MAIN}\trefs/tags/2024.01.15\n"
             )
             .as_bytes(),
         )

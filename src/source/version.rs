@@ -42,12 +42,13 @@ impl Version {
         Ok(Self { number: partial.number, original: text.to_owned() })
     }
 
-    /// Reads a version that has all of its three numbers, as a tag or an index entry must.
+    /// Reads a version that is to be chosen from among tags or index entries: all of its three
+    /// numbers, none with a leading zero. A date (`2024.01.15`) is none, or it would outrank every
+    /// release.
     pub fn parse_full(text: &str) -> Result<Self, VersionError> {
-        if text.splitn(3, '.').count() < 3 {
-            return Err(VersionError::Version(text.to_owned()));
-        }
-        Self::parse(text)
+        let number = semver::Version::parse(text.strip_prefix('v').unwrap_or(text));
+        let number = number.map_err(|_| VersionError::Version(text.to_owned()))?;
+        Ok(Self { number, original: text.to_owned() })
     }
 
     /// The text as it was written.

@@ -87,7 +87,7 @@ impl<'c> Gathering<'c> {
         let package = blocking(move || chart::package_local(&tree, &path, &Packaging::default(), packages)).await;
         let package = package.map_err(|failure| failure.message)?;
         let range = Range::parse(&dependency.version).map_err(|error| error.to_string())?;
-        let version = Version::parse_full(&package.version).map_err(|error| error.to_string())?;
+        let version = Version::parse(&package.version).map_err(|error| error.to_string())?;
         if !range.contains(&version) {
             return Err(format!(
                 "the chart in '{folder}' has the version {}, not '{}'",

@@ -69,7 +69,7 @@ pub(super) async fn find(
     } else {
         let wanted = Wanted::new(range, None, true).map_err(|error| invalid(true, &error))?;
         let tags = limited(timeout, registry.tags()).await?;
-        version_of_tag(wanted.newest(&tags).map_err(|error: TagError| invalid(false, &error))?)
+        version_of_tag(wanted.named_or_newest(&tags).map_err(|error: TagError| invalid(false, &error))?)
     };
     let reference = Reference::tag(&tag_of_version(&version)).map_err(|error| invalid(true, &error))?;
     Ok(Found { access, registry, reference, timeout, name, version })

@@ -9,6 +9,7 @@ entries:
   - {name: nginx, version: 1.2.0+b2, created: 2022-01-01T00:00:00Z, urls: []}
   - {name: nginx, version: 2.0.0-rc.1, urls: [x]}
   - {name: nginx, version: not-a-version}
+  - {name: nginx, version: 2024.01.15, urls: [x]}
   - just a text
   - {version: 9.0.0}
   empty: []
@@ -42,6 +43,7 @@ fn versions_are_found_by_range() {
             ("1.2.0+b1", "1.2.0+b1"),
             ("~1.0", "1.0.0"),
             (">=2.0.0-0", "2.0.0-rc.1"),
+            ("2024.01.15", "2024.01.15"),
         ] {
             assert_eq!(nginx.find(range).unwrap().version, version, "{range:?}");
         }
@@ -55,7 +57,7 @@ fn what_is_not_there_is_named() {
     let nginx = chart(INDEX, "nginx").unwrap();
     let missing = nginx.find("9.*").unwrap_err().to_string();
     assert!(missing.starts_with("no 'nginx' chart with version matching '9.*' found; 3 of its entries"), "{missing}");
-    assert!(missing.contains("line 9: ") && missing.contains("line 11: missing field `name`"), "{missing}");
+    assert!(missing.contains("line 9: ") && missing.contains("line 12: missing field `name`"), "{missing}");
     assert!(matches!(nginx.find("nonsense"), Err(IndexError::Range(_))));
     assert!(chart(INDEX, "empty").unwrap().find("*").is_err());
     assert_eq!(chart("entries: {}\n", "nginx"), Err(IndexError::NoChart("nginx".to_owned())));

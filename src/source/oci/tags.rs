@@ -63,6 +63,13 @@ impl Wanted {
         Ok(Self { text: range.to_owned(), range: parsed, filter, charts })
     }
 
+    /// The tag of the chart version that the range spells out, else the newest in it. Only so is a
+    /// version found that does not keep to the rules, such as `2024.01.15`.
+    pub fn named_or_newest<'t>(&self, tags: &'t [String]) -> Result<&'t String, TagError> {
+        let named = tag_of_version(&self.text);
+        tags.iter().find(|tag| **tag == named).map_or_else(|| self.newest(tags), Ok)
+    }
+
     /// The newest of the tags in the range.
     pub fn newest<'t>(&self, tags: &'t [String]) -> Result<&'t String, TagError> {
         let candidates = tags.iter().filter(|tag| self.filter.as_ref().is_none_or(|filter| filter.is_match(tag)));
@@ -100,7 +107,7 @@ mod tests {
     use super::*;
 
     const TAGS: &[&str] =
-        &["latest", "1.0.0", "1.2.0", "v1.3.0", "2.0.0-rc.1", "2.0.0_build.5", "1.9", "sha256-aa.sig"];
+        &["latest", "1.0.0", "1.2.0", "v1.3.0", "2.0.0-rc.1", "2.0.0_build.5", "1.9", "2024.01.15", "sha256-aa.sig"];
 
     fn newest(range: &str, filter: Option<&str>, charts: bool) -> Result<String, TagError> {
         let tags: Vec<String> = TAGS.iter().map(|&tag| tag.to_owned()).collect();
@@ -119,12 +126,17 @@ mod tests {
         ] {
             assert_eq!(newest(range, filter, charts).as_deref(), Ok(expected), "{range} {filter:?}");
         }
+        let tags: Vec<String> = TAGS.iter().map(|&tag| tag.to_owned()).collect();
+        for (version, expected) in [("2024.01.15", "2024.01.15"), ("1.9", "1.9"), ("1.2", "1.2.0")] {
+            let wanted = Wanted::new(version, None, true).unwrap();
+            assert_eq!(wanted.named_or_newest(&tags).map(String::as_str), Ok(expected));
+        }
     }
 
     #[test]
     fn what_cannot_be_chosen_says_why() {
         let error = newest("9.x", None, false).unwrap_err();
-        assert!(!error.is_terminal() && error.to_string().contains("8 tags"), "{error}");
+        assert!(!error.is_terminal() && error.to_string().contains("9 tags"), "{error}");
         assert!(newest("FILLED_IN_BY_CI", None, false).unwrap_err().is_terminal());
         let error = newest("*", Some("("), false).unwrap_err();
         assert!(error.is_terminal() && error.to_string().contains("unclosed group"), "{error}");

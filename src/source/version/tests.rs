@@ -79,7 +79,16 @@ fn versions_are_read_loosely() {
     for text in ["", "v", "1.x", "1.2.3.4", "1.2.3-", "1.2.3+", "abc", "1..2"] {
         assert!(Version::parse(text).is_err(), "{text:?}");
     }
-    assert!(Version::parse_full("1.2").is_err());
+}
+
+#[test]
+fn what_is_chosen_from_is_read_strictly() {
+    for text in ["1.2.3", "v1.2.3", "0.0.0", "1.0.0-rc.1+b"] {
+        assert_eq!(Version::parse_full(text).unwrap().original(), text);
+    }
+    for text in ["", "1", "1.2", "1.2-rc.1", "2024.01.15", "v01.2.3", "1.2.03", "1.2.3-01", "vv1.2.3", "V1.2.3"] {
+        assert!(Version::parse_full(text).is_err(), "{text:?}");
+    }
 }
 
 #[test]
@@ -90,7 +99,7 @@ fn build_metadata_is_replaced() {
 
 #[test]
 fn the_highest_in_range_wins() {
-    let tags = ["v1.0.0", "v1.10.0", "v1.9.0", "v2.0.0-rc.1", "nightly"];
+    let tags = ["v1.0.0", "v1.10.0", "v1.9.0", "v2.0.0-rc.1", "2024.01.15", "nightly"];
     let pick =
         |range: &str| highest(&tags, &Range::parse(range).unwrap(), |tag| Version::parse_full(tag).ok()).copied();
     assert_eq!(pick("1.x"), Some("v1.10.0"));
