@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::ByteString;
+use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::remote::{Remote, Transport};
@@ -130,8 +132,11 @@ impl Credential {
 
     /// Reads a Secret as Flux does: `identity`, `known_hosts` and `password` for SSH;
     /// `bearerToken`, or `username` and `password`, with `ca.crt` (`caFile`), `tls.crt` (`certFile`)
-    /// and `tls.key` (`keyFile`) for HTTPS.
-    pub fn from_secret(transport: Transport, data: &BTreeMap<String, ByteString>) -> Result<Self, AuthError> {
+    /// and `tls.key` (`keyFile`) for HTTPS, where the URL has the half of the login that the Secret lacks.
+    pub fn from_secret(
+        (url, transport): (&Url, Transport),
+        data: &BTreeMap<String, ByteString>,
+    ) -> Result<Self, AuthError> {
         let data = Data(data);
         if transport == Transport::Ssh {
             let identity = data.need("ssh", "identity")?;
@@ -143,7 +148,9 @@ impl Credential {
             return Ok(Self { login: Login::Ssh { identity, known_hosts, passphrase }, ..Self::default() });
         }
         let tls = data.tls()?;
-        let login = match (data.get("bearerToken")?, data.get("username")?, data.get("password")?) {
+        let (of_url, password_of_url) = login_of(url);
+        let username = data.get("username")?.or(of_url);
+        let login = match (data.get("bearerToken")?, username, data.get("password")?.or(password_of_url)) {
             (Some(token), _, _) => Login::Bearer(token),
             (None, Some(username), password) => Login::Basic { username, password: password.unwrap_or_default() },
             (None, None, Some(_)) => return Err(AuthError::NoUsername),
@@ -187,10 +194,10 @@ impl Credential {
         Self { tls, ..Self::default() }
     }
 
-    /// Uses a user name and password where the Secret named no login.
-    pub(super) fn or_basic(&mut self, username: &str, password: &str) {
-        if matches!(self.login, Login::None) && !username.is_empty() {
-            self.login = Self::basic(username, password).login;
+    /// Uses the login of a URL where the Secret named none.
+    pub(super) fn or_of(&mut self, url: &Url) {
+        if let (Login::None, (Some(username), password)) = (&self.login, login_of(url)) {
+            self.login = Login::Basic { username, password: password.unwrap_or_default() };
         }
     }
 
@@ -220,6 +227,15 @@ impl Credential {
             hasher.update(part);
         }
     }
+}
+
+/// The user name and the password that a URL holds.
+fn login_of(url: &Url) -> (Option<Secret>, Option<Secret>) {
+    let part = |text: &str| {
+        let decoded = percent_decode_str(text).decode_utf8_lossy().into_owned();
+        Some(Zeroizing::new(decoded)).filter(|text| !text.is_empty())
+    };
+    (part(url.username()), url.password().and_then(part))
 }
 
 /// Credentials made ready for git calls: environment, private files (gone when dropped) and
@@ -398,7 +414,8 @@ mod tests {
 
     fn session(url: &str, transport: Transport, pairs: &[(&str, &str)]) -> (tempfile::TempDir, Session) {
         let dir = tempfile::tempdir().unwrap();
-        let credential = Credential::from_secret(transport, &secret(pairs)).unwrap();
+        let parsed = Url::parse(url).unwrap();
+        let credential = Credential::from_secret((&parsed, transport), &secret(pairs)).unwrap();
         let session = Session::prepare(&Remote::new(url, credential).unwrap(), dir.path()).unwrap();
         (dir, session)
     }
@@ -414,6 +431,22 @@ mod tests {
             session("https://h:8443/x.git", Transport::Http, &[("username", "u"), ("password", "hunter2")]);
         assert_eq!(value(&session, "http.https://h:8443/.extraHeader"), Some("Authorization: Basic dTpodW50ZXIy"));
         assert!(session.secrets().any(|secret| secret == "hunter2"));
+    }
+
+    #[test]
+    fn the_url_has_what_the_secret_lacks() {
+        let basic = |pair: &str| Some(format!("Authorization: Basic {}", STANDARD.encode(pair)));
+        for (url, pairs, expected) in [
+            ("https://org@h/x", vec![("password", "p")], basic("org:p")),
+            ("https://org@h/x", vec![("username", ""), ("password", "p")], basic("org:p")),
+            ("https://org@h/x", vec![("username", "u"), ("password", "p")], basic("u:p")),
+            ("https://org:pw@h/x", vec![("username", "u")], basic("u:pw")),
+            ("https://me%40org:p%2Fw@h/x", vec![], basic("me@org:p/w")),
+            ("https://h/x", vec![], None),
+        ] {
+            let (_dir, session) = session(url, Transport::Http, &pairs);
+            assert_eq!(value(&session, "http.https://h/.extraHeader"), expected.as_deref(), "{url} {pairs:?}");
+        }
     }
 
     #[test]
@@ -459,10 +492,10 @@ mod tests {
                 "no 'password'",
             ),
         ] {
-            let error = Credential::from_secret(transport, &secret(&pairs)).unwrap_err().to_string();
+            let url = Url::parse("https://h/x").unwrap();
+            let error = Credential::from_secret((&url, transport), &secret(&pairs)).unwrap_err().to_string();
             assert!(error.contains(needle), "{error}");
         }
-        assert!(Credential::from_secret(Transport::Http, &secret(&[])).is_ok());
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Remote {
         let (mut url, transport) = parse_url(text)?;
         let mut credential = credential;
         if transport == Transport::Http {
-            credential.or_basic(url.username(), url.password().unwrap_or_default());
+            credential.or_of(&url);
             // Neither can fail: the URL has a host.
             let _ = url.set_username("");
             let _ = url.set_password(None);
@@ -225,7 +225,8 @@ mod tests {
         assert!(shown(&http, "ssh://git@h/y").contains("NoKey"));
         let data = [("identity", "K"), ("known_hosts", "h k")]
             .map(|(key, value)| (key.to_owned(), k8s_openapi::ByteString(value.into())));
-        let key = Credential::from_secret(Transport::Ssh, &data.into()).unwrap();
+        let url = Url::parse("ssh://git@h/x").unwrap();
+        let key = Credential::from_secret((&url, Transport::Ssh), &data.into()).unwrap();
         let ssh = Remote::new("ssh://git@h/x", key).unwrap();
         assert_eq!(shown(&ssh, "ssh://git@other/y"), "Ok(Credential(ssh))");
         assert_eq!(shown(&ssh, "https://h/y"), "Ok(Credential(none))");

@@ -184,7 +184,8 @@ impl Access {
         if let Some(secret) = secret {
             access.login = match (value(secret, "username"), value(secret, "password")) {
                 (Some(username), Some(password)) => Some((text("username", username)?, text("password", password)?)),
-                (None, None) => None,
+                // Both keys make a Secret whole, whatever they hold; half a login is sent by nobody.
+                _ if secret.contains_key("username") == secret.contains_key("password") => None,
                 _ => return Err(bad("'username' and 'password' must be given together")),
             };
         }
@@ -403,6 +404,9 @@ mod tests {
             assert!(error.to_string().contains(needle) && error.is_authentication(), "{error}");
         }
         assert!(Access::read(None, None, false).is_ok());
+        for pairs in [[("username", "token"), ("password", "")], [("username", ""), ("password", "")]] {
+            assert!(Access::read(Some(&data(&pairs)), None, false).unwrap().login.is_none());
+        }
     }
 
     #[test]

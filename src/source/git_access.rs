@@ -53,7 +53,7 @@ impl Accesses {
         let spec = &object.spec;
         let provider = spec.provider.unwrap_or_default();
         refuse_clouds(spec, provider)?;
-        let (_, transport) = parse_url(&spec.url).map_err(|error| invalid_url(&error))?;
+        let (url, transport) = parse_url(&spec.url).map_err(|error| invalid_url(&error))?;
         let proxy = proxy(context, object, transport).await?;
         let namespace = object.namespace().unwrap_or_default();
         let is_app = provider == GitProvider::Github;
@@ -74,7 +74,8 @@ impl Accesses {
                     format!("secretRef '{namespace}/{secret}' has github app data but provider is not set to github");
                 return Err(wrong_secret(message));
             }
-            let mut credential = Credential::from_secret(transport, data).map_err(|error| wrong(error.to_string()))?;
+            let credential = Credential::from_secret((&url, transport), data);
+            let mut credential = credential.map_err(|error| wrong(error.to_string()))?;
             if is_app {
                 let app = App::from_secret(data).map_err(|error| wrong_secret(error.to_string()))?;
                 let token = self.tokens.get(&app, proxy.as_ref(), timeout).await;
