@@ -13,7 +13,7 @@ use crate::api::meta::Artifact;
 use crate::controller::{Requeue, namespaced_name};
 use crate::release::chart::{RevisionDigest, SourceKey, revision_digest};
 use crate::source::chart::{Packaging, package_remote};
-use crate::source::digest::sha256;
+use crate::source::digest::Digest;
 use crate::source::download::{Access, Download, DownloadError, Downloader};
 use crate::source::helm_chart::MAX_CHART;
 use crate::source::store::{ArtifactStore, Owner, StoreError};
@@ -164,10 +164,11 @@ async fn bytes_of(store: &Arc<ArtifactStore>, source: &Artifact) -> Result<Vec<u
         Err(DownloadError::Status { status: 404, .. }) => return Err(Trouble::Gone),
         Err(error) => return Err(load(error.to_string())),
     };
-    let found = format!("sha256:{}", sha256(&bytes));
-    if found == source.digest {
+    let expected = Digest::parse(&source.digest).ok_or_else(|| load(format!("'{}' is no digest", source.digest)))?;
+    let found = expected.algorithm().digest(&bytes);
+    if found == expected {
         Ok(bytes)
     } else {
-        Err(load(format!("integrity failure: the digest of '{}' is {found}, not {}", source.url, source.digest)))
+        Err(load(format!("integrity failure: the digest of '{}' is {found}, not {expected}", source.url)))
     }
 }

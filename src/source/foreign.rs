@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::digest::Algorithm;
 use super::download::{Access, Download, DownloadError, Downloader};
-use super::store::{ArtifactStore, Owner, StoreError};
+use super::store::{ArtifactStore, Owner, StoreError, digest_of};
 use crate::api::meta::Artifact;
 
 /// How long a download may take.
@@ -55,7 +56,7 @@ pub async fn file(store: &Arc<ArtifactStore>, user: &Owner, artifact: &Artifact)
             // It was replaced once and is back: without a name of its own it would be collected.
             let name = file_name(artifact);
             if !store.serves(&artifact.url) && !store.is_named(user, &name, artifact) {
-                store.put_copy(user, &artifact.revision, &name, &file).await?;
+                store.put_foreign(user, artifact, &name, &file).await?;
             }
             return Ok(file);
         }
@@ -79,17 +80,20 @@ async fn fetch(store: &Arc<ArtifactStore>, user: &Owner, artifact: &Artifact) ->
     let downloader = Downloader::new(url.clone(), Access::default(), PATIENCE).map_err(ForeignError::Download)?;
     let scratch = store.scratch()?;
     let file = scratch.path().join("artifact");
-    let digest = match downloader.save(&url, &file, MAX_ARTIFACT, None).await {
+    let sha256 = match downloader.save(&url, &file, MAX_ARTIFACT, None).await {
         Ok(Download::New(digest, _)) => digest,
         Ok(Download::Unchanged) => String::new(),
         Err(DownloadError::Status { status: 404, .. }) => return Err(ForeignError::Gone(shown())),
         Err(error) => return Err(ForeignError::Download(error)),
     };
-    let found = format!("sha256:{digest}");
+    let found = match digest_of(artifact)?.algorithm() {
+        Algorithm::Sha256 => format!("sha256:{sha256}"),
+        other => store.digest(&file, other).await?.to_string(),
+    };
     if found != artifact.digest {
         return Err(ForeignError::Digest { url: shown(), found, expected: artifact.digest.clone() });
     }
-    store.put_copy(user, &artifact.revision, &file_name(artifact), &file).await?;
+    store.put_foreign(user, artifact, &file_name(artifact), &file).await?;
     Ok(())
 }
 
@@ -125,6 +129,18 @@ mod tests {
         let gone = Artifact { url: format!("{base}/gitrepository/a/b/2.tgz"), ..artifact.clone() };
         let error = file(&ours, &owner("Kustomization"), &gone).await.unwrap_err();
         assert!(error.to_string().contains("2.tgz"), "{error}");
+        for algorithm in [Algorithm::Sha512, Algorithm::Blake3] {
+            let other = Artifact { digest: algorithm.digest(b"tree").to_string(), ..artifact.clone() };
+            let found = file(&ours, &owner("HelmChart"), &other).await.unwrap();
+            assert_eq!(std::fs::read(found).unwrap(), b"tree");
+            assert!(ours.has(&Artifact { path: "helmchart/a/b/1.tgz".into(), ..other }).await.unwrap());
+            let wrong = Artifact { digest: algorithm.digest(b"").to_string(), ..artifact.clone() };
+            let error = file(&ours, &owner("HelmChart"), &wrong).await.unwrap_err();
+            assert!(error.to_string().starts_with("integrity failure"), "{error}");
+        }
+        let unknown = Artifact { digest: format!("md5:{}", "0".repeat(32)), ..artifact.clone() };
+        let error = file(&ours, &owner("Kustomization"), &unknown).await.unwrap_err();
+        assert!(error.to_string().contains("no digest by sha256"), "{error}");
         let own = Artifact { url: "http://ours/gitrepository/a/b/1.tgz".into(), ..artifact.clone() };
         let error = file(&ours, &owner("Kustomization"), &own).await.unwrap_err();
         assert!(matches!(error, ForeignError::Store(StoreError::Missing { .. })), "our own is made anew: {error}");

@@ -1,9 +1,9 @@
 //! The artifact store: contents by digest, with one name per artifact for the HTTP server.
 //!
 //! ```text
-//! blobs/<hex>                                   the archive itself, immutable
+//! blobs/<digest>                                the archive itself, immutable
 //! names/<kind>/<namespace>/<name>/<file>        a hard link to it, what a client asks for
-//! trees/<hex>/                                  it unpacked, made on demand
+//! trees/<digest>/                               it unpacked, made on demand
 //! ```
 //!
 //! A replaced artifact keeps its name for a while, so that whoever has just read of it still finds
@@ -23,12 +23,11 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use sha2::{Digest as _, Sha256};
 
 use self::names::LATEST;
 pub use self::names::Retention;
 use super::archive::{self, ArchiveError};
-use super::digest::hex;
+use super::digest::{Algorithm, Digest};
 use super::ignore::IgnoreRules;
 use crate::api::meta::Artifact;
 
@@ -47,8 +46,8 @@ pub enum StoreError {
         /// The artifact's path.
         path: String,
     },
-    /// The digest in a status is not one this store writes.
-    #[error("artifact '{path}' has no sha256 digest")]
+    /// The digest in a status is none that can be checked.
+    #[error("artifact '{path}' has no digest by sha256, sha384, sha512 or blake3")]
     NoDigest {
         /// The artifact's path.
         path: String,
@@ -171,7 +170,7 @@ impl ArtifactStore {
     ) -> Result<Artifact, StoreError> {
         let dir = dir.to_owned();
         let write = move |out: &mut fs::File| archive::pack_directory(&dir, &rules, io::BufWriter::new(out));
-        let artifact = self.put(owner, revision, file_name, write).await?;
+        let artifact = self.put(owner, revision, (file_name, Algorithm::Sha256), write).await?;
         self.put_alias(&artifact, LATEST).await?;
         Ok(artifact)
     }
@@ -189,7 +188,7 @@ impl ArtifactStore {
         file_name: &str,
         bytes: Vec<u8>,
     ) -> Result<Artifact, StoreError> {
-        self.put(owner, revision, file_name, move |out| {
+        self.put(owner, revision, (file_name, Algorithm::Sha256), move |out| {
             io::Write::write_all(out, &bytes)
                 .map_err(|source| ArchiveError::Io { path: PathBuf::from("artifact"), source })
         })
@@ -204,19 +203,27 @@ impl ArtifactStore {
         file_name: &str,
         file: &Path,
     ) -> Result<Artifact, StoreError> {
-        let file = file.to_owned();
-        self.put(owner, revision, file_name, move |out| {
-            let copied = fs::File::open(&file).and_then(|mut file| io::copy(&mut file, out));
-            copied.map(drop).map_err(|source| ArchiveError::Io { path: file, source })
-        })
-        .await
+        self.put(owner, revision, (file_name, Algorithm::Sha256), copy_of(file)).await
+    }
+
+    /// Stores a copy of somebody else's artifact as `<file_name>`, with a digest like its own. Older
+    /// artifacts of the same owner go away in time.
+    pub async fn put_foreign(
+        self: &Arc<Self>,
+        owner: &Owner,
+        artifact: &Artifact,
+        file_name: &str,
+        file: &Path,
+    ) -> Result<Artifact, StoreError> {
+        let algorithm = digest_of(artifact)?.algorithm();
+        self.put(owner, &artifact.revision, (file_name, algorithm), copy_of(file)).await
     }
 
     async fn put(
         self: &Arc<Self>,
         owner: &Owner,
         revision: &str,
-        file_name: &str,
+        (file_name, algorithm): (&str, Algorithm),
         write: impl FnOnce(&mut fs::File) -> Result<(), ArchiveError> + Send + 'static,
     ) -> Result<Artifact, StoreError> {
         let directory = owner.path()?;
@@ -224,7 +231,7 @@ impl ArtifactStore {
         let store = Arc::clone(self);
         let (named, revision) = (path.clone(), revision.to_owned());
         let (digest, size) = blocking(move || {
-            let (digest, size) = store.put_named(write, &named)?;
+            let (digest, size) = store.put_named(write, algorithm, &named)?;
             store.retire_names(&directory, &named)?;
             store.sweep();
             Ok((digest, size))
@@ -235,7 +242,7 @@ impl ArtifactStore {
             url: self.url(&path),
             path,
             revision,
-            digest: format!("sha256:{digest}"),
+            digest: digest.to_string(),
             last_update_time: Time(now()),
             size: i64::try_from(size).ok(),
             metadata: BTreeMap::new(),
@@ -249,7 +256,7 @@ impl ArtifactStore {
 
     /// Gives the owner's artifact a second, fixed name, such as `index.yaml`; returns its URL.
     pub async fn put_alias(self: &Arc<Self>, artifact: &Artifact, alias: &str) -> Result<String, StoreError> {
-        let digest = digest_of(artifact)?.to_owned();
+        let digest = digest_of(artifact)?.file_name();
         let path = Path::new(&artifact.path).with_file_name(safe_name(alias)?);
         let (store, named) = (Arc::clone(self), path.clone());
         blocking(move || {
@@ -262,7 +269,7 @@ impl ArtifactStore {
 
     /// The artifact's archive, its bytes verified against the digest.
     pub async fn file(self: &Arc<Self>, artifact: &Artifact) -> Result<PathBuf, StoreError> {
-        let digest = digest_of(artifact)?.to_owned();
+        let digest = digest_of(artifact)?;
         let (store, path) = (Arc::clone(self), artifact.path.clone());
         blocking(move || store.verify(&digest, &path)).await
     }
@@ -271,7 +278,7 @@ impl ArtifactStore {
     /// the artifact is named, and two minutes longer.
     pub async fn directory(self: &Arc<Self>, artifact: &Artifact) -> Result<PathBuf, StoreError> {
         let file = self.file(artifact).await?;
-        let digest = digest_of(artifact)?.to_owned();
+        let digest = digest_of(artifact)?.file_name();
         let tree = self.root.join("trees").join(&digest);
         let mut unpacked = self.unpacked.lock().await;
         if unpacked.contains(&digest) && tree.is_dir() {
@@ -291,6 +298,13 @@ impl ArtifactStore {
             Err(StoreError::Missing { .. } | StoreError::NoDigest { .. }) => Ok(false),
             Err(other) => Err(other),
         }
+    }
+
+    /// The digest of a file.
+    pub async fn digest(self: &Arc<Self>, file: &Path, algorithm: Algorithm) -> Result<Digest, StoreError> {
+        let (store, file) = (Arc::clone(self), file.to_owned());
+        blocking(move || hash(&file, algorithm).map(|(digest, _)| digest).map_err(|source| store.io(&file, source)))
+            .await
     }
 
     /// Removes every artifact of an object that is being deleted.
@@ -326,21 +340,23 @@ impl ArtifactStore {
     fn put_named(
         &self,
         write: impl FnOnce(&mut fs::File) -> Result<(), ArchiveError>,
+        algorithm: Algorithm,
         name: &Path,
-    ) -> Result<(String, u64), StoreError> {
+    ) -> Result<(Digest, u64), StoreError> {
         let tmp_dir = self.root.join("tmp");
         let mut tmp = tempfile::NamedTempFile::new_in(&tmp_dir).map_err(|source| self.io(&tmp_dir, source))?;
         write(tmp.as_file_mut()).map_err(|error| self.archive(error))?;
-        let (digest, size) = hash(tmp.path()).map_err(|source| self.io(tmp.path(), source))?;
-        let blob = self.blob(&digest);
+        let (digest, size) = hash(tmp.path(), algorithm).map_err(|source| self.io(tmp.path(), source))?;
+        let blob_name = digest.file_name();
+        let blob = self.blob(&blob_name);
         let _naming = self.naming();
         // A sound blob stays as it is: other artifacts are named by links to that very file.
         if self.verify(&digest, "").is_err() {
             let persisted = tmp.persist(&blob).map_err(|error| self.io(&blob, error.error))?;
             let meta = persisted.metadata().map_err(|source| self.io(&blob, source))?;
-            self.verified().insert(digest.clone(), Seen::of(&meta));
+            self.verified().insert(blob_name.clone(), Seen::of(&meta));
         }
-        self.name(&digest, name)?;
+        self.name(&blob_name, name)?;
         Ok((digest, size))
     }
 
@@ -349,11 +365,12 @@ impl ArtifactStore {
         let inode = |path: PathBuf| fs::metadata(path).ok().map(|meta| meta.ino());
         let Owner { kind, namespace, name } = owner;
         let named = self.named_file(&kind.to_ascii_lowercase(), namespace, name, file_name).and_then(inode);
-        named.is_some() && digest_of(artifact).ok().and_then(|digest| inode(self.blob(digest))) == named
+        named.is_some() && digest_of(artifact).ok().and_then(|digest| inode(self.blob(&digest.file_name()))) == named
     }
 
-    fn verify(&self, digest: &str, path: &str) -> Result<PathBuf, StoreError> {
-        let blob = self.blob(digest);
+    fn verify(&self, digest: &Digest, path: &str) -> Result<PathBuf, StoreError> {
+        let name = digest.file_name();
+        let blob = self.blob(&name);
         let seen = match fs::metadata(&blob) {
             Ok(meta) => Seen::of(&meta),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -361,11 +378,11 @@ impl ArtifactStore {
             }
             Err(source) => return Err(self.io(&blob, source)),
         };
-        if self.verified().get(digest) == Some(&seen) {
+        if self.verified().get(&name) == Some(&seen) {
             return Ok(blob);
         }
-        let (actual, _) = hash(&blob).map_err(|source| self.io(&blob, source))?;
-        if actual != digest {
+        let (actual, _) = hash(&blob, digest.algorithm()).map_err(|source| self.io(&blob, source))?;
+        if actual != *digest {
             let _ = fs::remove_file(&blob);
             // The path is from a status, which anybody may have written.
             if !path.is_empty() && path.split('/').all(|part| safe_name(part).is_ok()) {
@@ -373,7 +390,7 @@ impl ArtifactStore {
             }
             return Err(StoreError::Corrupt { path: path.to_owned() });
         }
-        self.verified().insert(digest.to_owned(), seen);
+        self.verified().insert(name, seen);
         Ok(blob)
     }
 
@@ -389,8 +406,8 @@ impl ArtifactStore {
         fs::rename(&scratch, target).map_err(|source| self.io(target, source))
     }
 
-    fn blob(&self, digest: &str) -> PathBuf {
-        self.root.join("blobs").join(digest)
+    fn blob(&self, name: &str) -> PathBuf {
+        self.root.join("blobs").join(name)
     }
 
     fn naming(&self) -> std::sync::MutexGuard<'_, ()> {
@@ -419,12 +436,18 @@ fn now() -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
-/// The hexadecimal part of the artifact's digest.
-fn digest_of(artifact: &Artifact) -> Result<&str, StoreError> {
-    let digest = artifact.digest.strip_prefix("sha256:");
-    digest
-        .filter(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        .ok_or_else(|| StoreError::NoDigest { path: artifact.path.clone() })
+/// The artifact's digest.
+pub(super) fn digest_of(artifact: &Artifact) -> Result<Digest, StoreError> {
+    Digest::parse(&artifact.digest).ok_or_else(|| StoreError::NoDigest { path: artifact.path.clone() })
+}
+
+/// Writes what a file holds into another one.
+fn copy_of(file: &Path) -> impl FnOnce(&mut fs::File) -> Result<(), ArchiveError> + Send + 'static {
+    let file = file.to_owned();
+    move |out| {
+        let copied = fs::File::open(&file).and_then(|mut file| io::copy(&mut file, out));
+        copied.map(drop).map_err(|source| ArchiveError::Io { path: file, source })
+    }
 }
 
 /// Runs file system work where it does not hold up other tasks.
@@ -442,16 +465,16 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// The sha256 in hexadecimal and the size of a file.
-fn hash(path: &Path) -> io::Result<(String, u64)> {
+/// The digest and the size of a file.
+fn hash(path: &Path, algorithm: Algorithm) -> io::Result<(Digest, u64)> {
     let mut file = fs::File::open(path)?;
-    let mut hasher = Sha256::new();
+    let mut hasher = algorithm.hasher();
     let mut buffer = vec![0; 64 * 1024];
     let mut size = 0;
     loop {
         let read = io::Read::read(&mut file, &mut buffer)?;
         if read == 0 {
-            return Ok((hex(&hasher.finalize()), size));
+            return Ok((hasher.finish(), size));
         }
         hasher.update(&buffer[..read]);
         size += read as u64;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use fairlead::api::meta::Artifact;
 use fairlead::api::source::v1::{Bucket, GitRepository, HelmChart, HelmRepository};
 use fairlead::source::archive::{Content, pack_files};
-use fairlead::source::digest::sha256;
+use fairlead::source::digest::{Algorithm, sha256};
 use fairlead_testbench::{ChartServer, GitServer, S3Server, fixture_chart, package};
 use serde_json::{Value, json};
 
@@ -179,9 +179,10 @@ async fn another_operator_s_artifacts_are_applied_and_released() {
     let server = ChartServer::start();
     let artifact = |file: &str, revision: &str, bytes: &[u8]| {
         server.replace(file, bytes);
+        let algorithm = if file.contains('2') || file.contains("1.1") { Algorithm::Sha512 } else { Algorithm::Sha256 };
         json!({
             "path": format!("somewhere/{file}"), "url": format!("{}/{file}", server.url()), "revision": revision,
-            "digest": format!("sha256:{}", sha256(bytes)), "lastUpdateTime": "2026-01-01T00:00:00Z",
+            "digest": algorithm.digest(bytes).to_string(), "lastUpdateTime": "2026-01-01T00:00:00Z",
             "size": bytes.len(),
         })
     };

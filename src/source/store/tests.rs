@@ -151,7 +151,7 @@ async fn a_full_disk_is_named_and_what_was_stored_stays() {
         let source = io::Error::from_raw_os_error(28);
         Err(ArchiveError::Io { path: PathBuf::from("two.tar.gz"), source })
     };
-    let error = store.put(&owner(), "r", "two.tar.gz", full).await.unwrap_err();
+    let error = store.put(&owner(), "r", ("two.tar.gz", Algorithm::Sha256), full).await.unwrap_err();
     assert!(matches!(error, StoreError::DiskFull(_)), "{error}");
     assert!(error.to_string().contains("--data-dir"), "{error}");
     assert!(store.has(&before).await.unwrap());
