@@ -13,8 +13,6 @@ type Secret = Zeroizing<String>;
 /// Which proxies a protocol can go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kinds {
-    /// HTTP proxies.
-    Http,
     /// SOCKS5 proxies.
     Socks,
     /// HTTP and SOCKS5 proxies.
@@ -24,7 +22,6 @@ pub enum Kinds {
 impl Kinds {
     fn schemes(self) -> &'static [&'static str] {
         match self {
-            Self::Http => &["http", "https"],
             Self::Socks => &["socks5", "socks5h"],
             Self::HttpAndSocks => &["http", "https", "socks5", "socks5h"],
         }
@@ -32,7 +29,6 @@ impl Kinds {
 
     fn examples(self) -> &'static str {
         match self {
-            Self::Http => "http://host:port or https://host:port",
             Self::Socks => "socks5://host:port",
             Self::HttpAndSocks => "http://host:port, https://host:port or socks5://host:port",
         }
@@ -77,9 +73,13 @@ impl Proxy {
             Some(bytes) => std::str::from_utf8(bytes).map(Some).map_err(|_| ProxyError::NotText(key)),
         };
         let address = get("address")?.ok_or(ProxyError::NoAddress)?;
-        let address = Url::parse(address.trim()).map_err(|_| ProxyError::BadAddress(kinds))?;
+        let mut address = Url::parse(address.trim()).map_err(|_| ProxyError::BadAddress(kinds))?;
         if !kinds.schemes().contains(&address.scheme()) || address.host_str().is_none_or(str::is_empty) {
             return Err(ProxyError::BadAddress(kinds));
+        }
+        if address.scheme() == "socks5" {
+            // The proxy looks names up: it may know hosts that we do not. Only so do git and the HTTP client leave it to it.
+            address.set_scheme("socks5h").map_err(|()| ProxyError::BadAddress(kinds))?;
         }
         let secret = |text: &str| Zeroizing::new(text.to_owned());
         let login = match (get("username")?, get("password")?) {
@@ -132,31 +132,31 @@ mod tests {
     #[test]
     fn a_login_becomes_part_of_the_url_and_never_shows() {
         let pairs = [("address", "http://proxy:3128\n"), ("username", "me"), ("password", "p@ss/word")];
-        let proxy = read(&pairs, Kinds::Http).unwrap();
+        let proxy = read(&pairs, Kinds::HttpAndSocks).unwrap();
         assert_eq!(proxy.url().as_str(), "http://me:p%40ss%2Fword@proxy:3128/");
         assert_eq!(proxy.password().unwrap().as_str(), "p%40ss%2Fword");
         assert_eq!(format!("{proxy:?}"), "Proxy(http)");
         let proxy = read(&[("address", "socks5://proxy"), ("password", "")], Kinds::HttpAndSocks).unwrap();
-        assert_eq!((proxy.url().as_str(), proxy.password()), ("socks5://proxy", None));
+        assert_eq!((proxy.url().as_str(), proxy.password()), ("socks5h://proxy", None));
     }
 
     #[test]
     fn what_is_no_proxy_is_refused_without_telling_it() {
         let bad = ProxyError::BadAddress;
         for (pairs, kinds, expected) in [
-            (vec![("username", "hunter2")], Kinds::Http, ProxyError::NoAddress),
-            (vec![("address", "")], Kinds::Http, ProxyError::NoAddress),
-            (vec![("address", "proxy:3128")], Kinds::Http, bad(Kinds::Http)),
+            (vec![("username", "hunter2")], Kinds::HttpAndSocks, ProxyError::NoAddress),
+            (vec![("address", "")], Kinds::HttpAndSocks, ProxyError::NoAddress),
+            (vec![("address", "proxy:3128")], Kinds::HttpAndSocks, bad(Kinds::HttpAndSocks)),
             (vec![("address", "hunter2")], Kinds::HttpAndSocks, bad(Kinds::HttpAndSocks)),
             (vec![("address", "ftp://u:hunter2@h")], Kinds::HttpAndSocks, bad(Kinds::HttpAndSocks)),
-            (vec![("address", "socks5://u:hunter2@h")], Kinds::Http, bad(Kinds::Http)),
-            (vec![("address", "http://h"), ("password", "hunter2")], Kinds::Http, ProxyError::NoUsername),
+            (vec![("address", "http://u:hunter2@h")], Kinds::Socks, bad(Kinds::Socks)),
+            (vec![("address", "http://h"), ("password", "hunter2")], Kinds::HttpAndSocks, ProxyError::NoUsername),
         ] {
             let error = read(&pairs, kinds).unwrap_err();
             assert!(!error.to_string().contains("hunter2"), "{error}");
             assert_eq!(error, expected, "{pairs:?}");
         }
         let data = [("address".to_owned(), ByteString(vec![0xff]))].into();
-        assert_eq!(Proxy::from_secret(&data, Kinds::Http).unwrap_err(), ProxyError::NotText("address"));
+        assert_eq!(Proxy::from_secret(&data, Kinds::HttpAndSocks).unwrap_err(), ProxyError::NotText("address"));
     }
 }

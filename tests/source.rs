@@ -35,3 +35,5 @@ mod registry_notation;
 mod registry_verify;
 #[path = "source/scene.rs"]
 mod scene;
+#[path = "source/socks.rs"]
+mod socks;

@@ -137,14 +137,14 @@ fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
 
 fn proxy(spec: &ProviderSpec, own: &SecretData, proxy: Option<&SecretData>) -> Result<Option<Proxy>, String> {
     if let Some(data) = proxy {
-        return Proxy::from_secret(data, Kinds::Http)
+        return Proxy::from_secret(data, Kinds::HttpAndSocks)
             .map(Some)
             .map_err(|error| format!("spec.proxySecretRef: {error}"));
     }
     let older = value(own, "proxy").or(spec.proxy.as_deref().map(str::as_bytes));
     let Some(address) = older else { return Ok(None) };
     let data = [("address".to_owned(), ByteString(address.to_vec()))].into();
-    Proxy::from_secret(&data, Kinds::Http).map(Some).map_err(|error| format!("the proxy: {error}"))
+    Proxy::from_secret(&data, Kinds::HttpAndSocks).map(Some).map_err(|error| format!("the proxy: {error}"))
 }
 
 /// What a provider asks for in vain, with the reason of the event that tells it.

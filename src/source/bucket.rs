@@ -260,7 +260,7 @@ fn refused(error: &DownloadError) -> Failure {
 
 fn proxy(data: &SecretData) -> Result<reqwest::Proxy, DownloadError> {
     let wrong = |why: String| DownloadError::Credentials(format!("invalid proxy secret: {why}"));
-    let proxy = Proxy::from_secret(data, Kinds::Http).map_err(|error| wrong(error.to_string()))?;
+    let proxy = Proxy::from_secret(data, Kinds::HttpAndSocks).map_err(|error| wrong(error.to_string()))?;
     proxy.for_client().map_err(|_| wrong("the value of 'address' cannot be used".to_owned()))
 }
 

@@ -85,7 +85,7 @@ impl RegistryAccess {
             Some(secret) => {
                 let data = lifecycle::secret_data(context, namespace, secret).await?;
                 let wrong = |error| refused(&format!("failed to get proxy address: secret '{secret}': {error}"));
-                Some(Proxy::from_secret(&data, Kinds::Http).map_err(wrong)?)
+                Some(Proxy::from_secret(&data, Kinds::HttpAndSocks).map_err(wrong)?)
             }
             None => None,
         };

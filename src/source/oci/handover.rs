@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn plain_http_is_for_those_who_ask_for_it() {
         let data: BTreeMap<_, _> = [("address".to_owned(), ByteString(b"http://proxy:3128".to_vec()))].into();
-        let proxy = Proxy::from_secret(&data, Kinds::Http).unwrap();
+        let proxy = Proxy::from_secret(&data, Kinds::HttpAndSocks).unwrap();
         let given = |proxy, plain_http| -> BTreeMap<&str, String> {
             proxies(proxy, plain_http).into_iter().map(|(name, value)| (name, value.to_string())).collect()
         };

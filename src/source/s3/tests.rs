@@ -121,8 +121,10 @@ async fn a_proxy_is_asked_with_its_login() {
     let (address, asked) = server(|_| PAGE.into_response()).await;
     let secret = [("address", format!("http://{address}")), ("username", "robot".into()), ("password", "p".into())];
     let data = secret.into_iter().map(|(k, v)| (k.to_owned(), k8s_openapi::ByteString(v.into_bytes()))).collect();
-    let client =
-        Client::builder().proxy(Proxy::from_secret(&data, Kinds::Http).unwrap().for_client().unwrap()).build().unwrap();
+    let client = Client::builder()
+        .proxy(Proxy::from_secret(&data, Kinds::HttpAndSocks).unwrap().for_client().unwrap())
+        .build()
+        .unwrap();
     let mut bucket = S3::new(client, place("store.invalid:9000", true, None), None).unwrap();
     bucket.list(None, None).await.unwrap();
     let asked = asked.lock().unwrap();

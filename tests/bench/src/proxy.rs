@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fast_socks5::server::{Socks5ServerProtocol, run_tcp_proxy};
+use fast_socks5::util::target_addr::TargetAddr;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -36,7 +37,8 @@ impl Proxy {
         Self { port, targets, task }
     }
 
-    /// As [`Proxy::start`], speaking SOCKS5 and asking for the user name and password.
+    /// As [`Proxy::start`], speaking SOCKS5 and asking for the user name and password. It knows hosts that nobody else
+    /// does: any name below `.invalid` is loopback.
     ///
     /// # Panics
     /// When the port cannot be bound.
@@ -88,8 +90,16 @@ async fn serve_socks(listener: TcpListener, login: (String, String), targets: Ar
             let (protocol, _) = Socks5ServerProtocol::accept_password_auth(client, fits).await?;
             let (protocol, _, target) = protocol.read_command().await?;
             targets.lock().unwrap_or_else(PoisonError::into_inner).push(target.to_string());
-            run_tcp_proxy(protocol, &target, CONNECTING, true).await
+            run_tcp_proxy(protocol, &known(target), CONNECTING, true).await
         });
+    }
+}
+
+/// Names that only this proxy knows: those below `.invalid` lead to loopback.
+fn known(target: TargetAddr) -> TargetAddr {
+    match target {
+        TargetAddr::Domain(name, port) if name.ends_with(".invalid") => TargetAddr::Ip(([127, 0, 0, 1], port).into()),
+        other => other,
     }
 }
 
