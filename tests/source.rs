@@ -25,6 +25,8 @@ mod git_verify;
 mod old_keys;
 #[path = "source/receiver.rs"]
 mod receiver;
+#[path = "source/progress.rs"]
+mod progress;
 #[path = "source/registry.rs"]
 mod registry;
 #[path = "source/registry_charts.rs"]
@@ -35,5 +37,7 @@ mod registry_notation;
 mod registry_verify;
 #[path = "source/scene.rs"]
 mod scene;
+#[path = "source/retention.rs"]
+mod retention;
 #[path = "source/socks.rs"]
 mod socks;

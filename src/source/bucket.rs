@@ -58,8 +58,6 @@ impl BucketController {
     }
 
     async fn work(&self, object: &Bucket, status: &mut BucketStatus) -> Result<Stored, Failure> {
-        status.artifact =
-            lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
         let (spec, asked) = (&object.spec, Timestamp::now());
         check_provider(spec)?;
         let place = Place::new(&spec.endpoint, spec.insecure, &spec.bucket_name, spec.region.as_deref())
@@ -136,11 +134,15 @@ impl Reconciler for BucketController {
             Stage::Done(requeue) => return Ok(requeue),
             Stage::Work(object) => object,
         };
-        let mut status = object.status.clone().unwrap_or_default();
-        let outcome = self.work(&object, &mut status).await;
+        let object = object.as_ref();
+        let pass = lifecycle::work(&self.context, &self.store, object, async |mut status| {
+            let outcome = self.work(object, &mut status).await;
+            (status, outcome)
+        })
+        .await;
         let fields = unsupported::bucket(&object.spec);
         let interval = object.spec.interval.to_std();
-        lifecycle::end(&self.context, object.as_ref(), status, outcome, &fields, interval).await
+        lifecycle::end(&self.context, object, pass, &fields, interval).await
     }
 }
 

@@ -95,8 +95,6 @@ impl GitRepositoryController {
     }
 
     async fn work(&self, object: &GitRepository, status: &mut GitRepositoryStatus) -> Result<Stored, Failure> {
-        status.artifact =
-            lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
         let spec = &object.spec;
         let wanted = wanted(spec)?;
         let timeout = spec.timeout.map_or(DEFAULT_TIMEOUT, crate::api::meta::Duration::to_std);
@@ -220,11 +218,15 @@ impl Reconciler for GitRepositoryController {
             Stage::Done(requeue) => return Ok(requeue),
             Stage::Work(object) => object,
         };
-        let mut status = object.status.clone().unwrap_or_default();
-        let outcome = self.work(&object, &mut status).await;
+        let object = object.as_ref();
+        let pass = lifecycle::work(&self.context, &self.store, object, async |mut status| {
+            let outcome = self.work(object, &mut status).await;
+            (status, outcome)
+        })
+        .await;
         let fields = unsupported::git_repository(&object.spec);
         let interval = object.spec.interval.to_std();
-        lifecycle::end(&self.context, object.as_ref(), status, outcome, &fields, interval).await
+        lifecycle::end(&self.context, object, pass, &fields, interval).await
     }
 }
 

@@ -127,8 +127,6 @@ impl HelmChartController {
     }
 
     async fn work(&self, object: &HelmChart, status: &mut HelmChartStatus) -> Result<Stored, Failure> {
-        status.artifact =
-            lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
         let from = self.source(object)?;
         status.observed_source_artifact_revision = from.artifact().map(|artifact| artifact.revision.clone());
         let plan = match &from {
@@ -336,14 +334,18 @@ impl Reconciler for HelmChartController {
             Stage::Done(requeue) => return Ok(requeue),
             Stage::Work(object) => object,
         };
-        let mut status = object.status.clone().unwrap_or_default();
-        let outcome = self.work(&object, &mut status).await;
+        let object = object.as_ref();
+        let pass = lifecycle::work(&self.context, &self.store, object, async |mut status| {
+            let outcome = self.work(object, &mut status).await;
+            (status, outcome)
+        })
+        .await;
         let fields = unsupported::helm_chart(&object.spec);
         let interval = object.spec.interval.to_std();
-        let ended = lifecycle::end(&self.context, object.as_ref(), status, outcome, &fields, interval).await;
+        let ended = lifecycle::end(&self.context, object, pass, &fields, interval).await;
         if ended.is_err() {
             // The status does not have what was proven and stored: it must not pass for the artifact that it has.
-            self.proofs.forget(object.as_ref());
+            self.proofs.forget(object);
         }
         ended
     }

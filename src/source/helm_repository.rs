@@ -99,8 +99,6 @@ impl HelmRepositoryController {
     }
 
     async fn work(&self, object: &HelmRepository, status: &mut HelmRepositoryStatus) -> Result<Stored, Failure> {
-        status.artifact =
-            lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
         let url = parse_url(&object.spec)?;
         let downloader = downloader(&self.context, object).await?;
         let name = namespaced_name(object);
@@ -185,11 +183,15 @@ impl Reconciler for HelmRepositoryController {
             Stage::Done(requeue) => return Ok(requeue),
             Stage::Work(object) => object,
         };
-        let mut status = object.status.clone().unwrap_or_default();
-        let outcome = self.work(&object, &mut status).await;
+        let object = object.as_ref();
+        let pass = lifecycle::work(&self.context, &self.store, object, async |mut status| {
+            let outcome = self.work(object, &mut status).await;
+            (status, outcome)
+        })
+        .await;
         let fields = unsupported::helm_repository(&object.spec);
         let interval = object.spec.interval.map_or(DEFAULT_INTERVAL, crate::api::meta::Duration::to_std);
-        lifecycle::end(&self.context, object.as_ref(), status, outcome, &fields, interval).await
+        lifecycle::end(&self.context, object, pass, &fields, interval).await
     }
 }
 

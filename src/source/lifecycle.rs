@@ -2,6 +2,8 @@
 //! event and the time of the next pass.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use kube::core::object::HasStatus;
 use kube::runtime::reflector::ObjectRef;
 use serde::Serialize;
 
-use super::outcome::{Failure, SourceStatus, Stored, has_failed, is_known, record};
+use super::outcome::{Failure, SourceStatus, Stored, has_failed, is_known, progress, record};
 use super::store::{ArtifactStore, Owner, StoreError};
 use crate::api::annotation::REQUESTED_AT;
 use crate::api::condition::{self, reason};
@@ -21,6 +23,9 @@ use crate::api::meta::Artifact;
 use crate::controller::conditions;
 use crate::controller::resources::Described;
 use crate::controller::{Context, Requeue, Watched, jittered, namespaced_name};
+
+/// A pass that is over sooner is not told of before its end: most are, and each word is a write.
+const UNNOTICED: Duration = Duration::from_secs(1);
 
 /// A source that this process produces artifacts for.
 pub trait Source: Described + HasStatus<Status: SourceStatus> {}
@@ -70,12 +75,70 @@ pub async fn begin<K: Source>(
     Ok(Stage::Work(object))
 }
 
+/// What the work of a pass came to.
+pub struct Pass<K: HasStatus> {
+    /// The object as it was written while the work went on.
+    written: Option<Arc<K>>,
+    status: K::Status,
+    outcome: Result<Stored, Failure>,
+}
+
+/// Does the work of a pass on the object's status, in which the artifact is one that is in the store.
+/// Where it takes long and has something to tell, the status tells of it meanwhile.
+pub async fn work<K, F>(
+    context: &Context,
+    store: &Arc<ArtifactStore>,
+    object: &K,
+    work: impl FnOnce(K::Status) -> F,
+) -> Pass<K>
+where
+    K: Source + Clone,
+    K::Status: Clone + Default + PartialEq + Serialize,
+    F: Future<Output = (K::Status, Result<Stored, Failure>)>,
+{
+    let mut status = object.status().cloned().unwrap_or_default();
+    if let Err(failure) = look_up_artifact(context, store, object, &mut status).await {
+        return Pass { written: None, status, outcome: Err(failure) };
+    }
+    let was_lost = status.artifact().is_none() && object.status().is_some_and(|before| before.artifact().is_some());
+    let progress = progress(&status, was_lost, object.meta().generation, Timestamp::now());
+    let mut working = pin!(work(status));
+    let (written, (status, outcome)) = match progress {
+        None => (None, working.await),
+        Some(progress) => {
+            if let Ok(done) = tokio::time::timeout(UNNOTICED, working.as_mut()).await {
+                (None, done)
+            } else {
+                // Both are over before the end writes what it has to say.
+                let (written, done) = tokio::join!(tell(context, object, progress), working);
+                (Some(written), done)
+            }
+        }
+    };
+    Pass { written, status, outcome }
+}
+
+/// Writes a status in the midst of a pass; gives the object with what is known of its status then.
+async fn tell<K>(context: &Context, object: &K, status: K::Status) -> Arc<K>
+where
+    K: Source + Clone,
+    K::Status: Clone + PartialEq + Serialize,
+{
+    context.put_status(object, status).await.unwrap_or_else(|error| {
+        let Owner { kind, namespace, name } = owner_of(object);
+        tracing::debug!(kind, namespace, name, %error, "the status cannot tell of a pass that takes long");
+        // It may have been written all the same: the end has to write in any case.
+        let mut unknown = object.clone();
+        *unknown.status_mut() = None;
+        Arc::new(unknown)
+    })
+}
+
 /// Writes the status of a pass, tells what is new, and says when to look again.
 pub async fn end<K>(
     context: &Context,
     object: &K,
-    mut status: K::Status,
-    outcome: Result<Stored, Failure>,
+    pass: Pass<K>,
     not_acted_on: &[&str],
     interval: Duration,
 ) -> Result<Requeue, kube::Error>
@@ -83,6 +146,7 @@ where
     K: Source,
     K::Status: Clone + Default + PartialEq + Serialize,
 {
+    let Pass { written, mut status, outcome } = pass;
     let generation = object.meta().generation;
     let now = Timestamp::now();
     let mut before = object.status().cloned().unwrap_or_default();
@@ -95,7 +159,7 @@ where
         }
     }
     let artifact = status.artifact().cloned();
-    context.put_status(object, status).await?;
+    context.put_status(written.as_deref().unwrap_or(object), status).await?;
     report(context, object, &mut before, artifact.as_ref(), &outcome, not_acted_on);
     Ok(match outcome {
         Ok(_) => Requeue::After(jittered(interval)),
@@ -134,14 +198,37 @@ fn report<K: Source>(
     }
 }
 
-/// The artifact that an object has, if it is in the store. A damaged one is removed and told of.
-pub async fn stored_artifact<K: Source>(
+/// Leaves the artifact in the status only if it is in the store, under the addresses that the store
+/// has now. A damaged one is removed and told of.
+async fn look_up_artifact<K: Source>(
     context: &Context,
     store: &Arc<ArtifactStore>,
     object: &K,
-    artifact: Option<&Artifact>,
+    status: &mut K::Status,
+) -> Result<(), Failure> {
+    let found = match status.artifact() {
+        Some(artifact) => stored_artifact(context, store, object, artifact).await?,
+        None => None,
+    };
+    if let Some(url) = status.url() {
+        *url = found.as_ref().and_then(|artifact| renewed(store, artifact, url.as_deref()?));
+    }
+    status.set_artifact(found);
+    Ok(())
+}
+
+/// The address of the fixed name that `url` leads to, as the store serves it now.
+fn renewed(store: &ArtifactStore, artifact: &Artifact, url: &str) -> Option<String> {
+    let (_, name) = url.rsplit_once('/')?;
+    Some(store.url(&Path::new(&artifact.path).with_file_name(name).to_string_lossy()))
+}
+
+async fn stored_artifact<K: Source>(
+    context: &Context,
+    store: &Arc<ArtifactStore>,
+    object: &K,
+    artifact: &Artifact,
 ) -> Result<Option<Artifact>, Failure> {
-    let Some(artifact) = artifact else { return Ok(None) };
     let owner = owner_of(object);
     if let Err(error) = store.collect(&owner, artifact).await {
         let Owner { kind, namespace, name } = owner;

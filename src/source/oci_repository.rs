@@ -71,8 +71,6 @@ impl OciRepositoryController {
     }
 
     async fn work(&self, object: &OCIRepository, status: &mut OCIRepositoryStatus) -> Result<Stored, Failure> {
-        status.artifact =
-            lifecycle::stored_artifact(&self.context, &self.store, object, status.artifact.as_ref()).await?;
         let timeout = timeout(&object.spec);
         tokio::time::timeout(timeout, self.follow(object, status)).await.unwrap_or_else(|_| {
             let message = format!("failed to pull artifact from '{}': not done within {timeout:?}", object.spec.url);
@@ -215,11 +213,15 @@ impl Reconciler for OciRepositoryController {
             Stage::Done(requeue) => return Ok(requeue),
             Stage::Work(object) => object,
         };
-        let mut status = object.status.clone().unwrap_or_default();
-        let outcome = self.work(&object, &mut status).await;
+        let object = object.as_ref();
+        let pass = lifecycle::work(&self.context, &self.store, object, async |mut status| {
+            let outcome = self.work(object, &mut status).await;
+            (status, outcome)
+        })
+        .await;
         let not_acted_on = unsupported::oci_repository(&object.spec);
         let interval = object.spec.interval.to_std();
-        lifecycle::end(&self.context, object.as_ref(), status, outcome, &not_acted_on, interval).await
+        lifecycle::end(&self.context, object, pass, &not_acted_on, interval).await
     }
 }
 

@@ -62,11 +62,15 @@ pub trait SourceStatus {
     fn common(&mut self) -> Common<'_>;
     /// Its artifact.
     fn artifact(&self) -> Option<&Artifact>;
+    /// Replaces its artifact.
+    fn set_artifact(&mut self, artifact: Option<Artifact>);
+    /// The URL of a fixed name of the artifact, where the kind tells one.
+    fn url(&mut self) -> Option<&mut Option<String>>;
 }
 
 /// Implements [`SourceStatus`] for statuses that have the fields under their usual names.
 macro_rules! source_status {
-    ($($status:ty),+) => {$(
+    ($($status:ty: $url:expr),+) => {$(
         impl SourceStatus for $status {
             fn common(&mut self) -> Common<'_> {
                 Common {
@@ -79,16 +83,25 @@ macro_rules! source_status {
             fn artifact(&self) -> Option<&Artifact> {
                 self.artifact.as_ref()
             }
+
+            fn set_artifact(&mut self, artifact: Option<Artifact>) {
+                self.artifact = artifact;
+            }
+
+            fn url(&mut self) -> Option<&mut Option<String>> {
+                let url: fn(&mut Self) -> Option<&mut Option<String>> = $url;
+                url(self)
+            }
         }
     )+};
 }
 
 source_status!(
-    crate::api::source::v1::GitRepositoryStatus,
-    crate::api::source::v1::HelmRepositoryStatus,
-    crate::api::source::v1::HelmChartStatus,
-    crate::api::source::v1::OCIRepositoryStatus,
-    crate::api::source::v1::BucketStatus
+    crate::api::source::v1::GitRepositoryStatus: |_| None,
+    crate::api::source::v1::HelmRepositoryStatus: |status| Some(&mut status.url),
+    crate::api::source::v1::HelmChartStatus: |status| Some(&mut status.url),
+    crate::api::source::v1::OCIRepositoryStatus: |status| Some(&mut status.url),
+    crate::api::source::v1::BucketStatus: |status| Some(&mut status.url)
 );
 
 const FAILURES: &[&str] = &[
@@ -142,6 +155,40 @@ fn clear(conditions: &mut Vec<Condition>, failures: impl Fn(&str) -> bool) {
             conditions::remove(conditions, failure);
         }
     }
+}
+
+/// How a status tells of a pass that takes long: one for a new generation, or without an artifact to
+/// show. None where what it says still holds: the artifact of this generation, or why the last pass
+/// for it failed. `was_lost` says that there was an artifact before this pass.
+pub fn progress<S: SourceStatus + Clone>(
+    status: &S,
+    was_lost: bool,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Option<S> {
+    let mut shown = status.clone();
+    let has_artifact = shown.artifact().is_some();
+    let Common { conditions, observed_generation, .. } = shown.common();
+    let failed = conditions::get(conditions, condition::READY)
+        .is_some_and(|ready| ready.status == Truth::False.as_str() && ready.observed_generation == generation);
+    let message = match has_artifact {
+        false if was_lost => "building artifact: disappeared from storage".to_owned(),
+        _ if failed => return None,
+        false => "building artifact".to_owned(),
+        true if *observed_generation == generation => return None,
+        true => {
+            let (old, new) = (observed_generation.unwrap_or(-1), generation.unwrap_or_default());
+            format!("processing object: new generation {old} -> {new}")
+        }
+    };
+    if !has_artifact {
+        conditions::remove(conditions, condition::ARTIFACT_IN_STORAGE);
+    }
+    conditions::remove(conditions, condition::STALLED);
+    for (type_, truth) in [(condition::RECONCILING, Truth::True), (condition::READY, Truth::Unknown)] {
+        conditions::set(conditions, type_, truth, reason::PROGRESSING, &message, generation, now);
+    }
+    Some(shown)
 }
 
 /// Writes what a pass came to into the status.
@@ -224,6 +271,50 @@ mod tests {
         assert_eq!(truth(&status, "ArtifactInStorage"), Some(("True", "Succeeded")));
         assert_eq!(truth(&status, "Reconciling"), None);
         assert_eq!(status.observed_generation, Some(2));
+    }
+
+    #[test]
+    fn a_long_pass_is_told_where_nothing_better_is_known() {
+        let now = Timestamp::UNIX_EPOCH;
+        let artifact = || {
+            let artifact = serde_json::json!({
+                "path": "p", "url": "u", "revision": "r", "digest": "d", "lastUpdateTime": "2026-01-01T00:00:00Z",
+            });
+            serde_json::from_value(artifact).unwrap()
+        };
+        let good = |generation| {
+            let mut status = GitRepositoryStatus { artifact: artifact(), ..GitRepositoryStatus::default() };
+            record(&mut status, &Ok(stored()), Some(generation), now);
+            status
+        };
+        let bad = |mut status: GitRepositoryStatus, terminal| {
+            let failure = Failure { terminal, ..Failure::transient(condition::FETCH_FAILED, "X", "y") };
+            record(&mut status, &Err(failure), Some(2), now);
+            status
+        };
+        let without = |status: GitRepositoryStatus| GitRepositoryStatus { artifact: None, ..status };
+        let new = GitRepositoryStatus::default;
+        let gone = "building artifact: disappeared from storage";
+        for (what, status, was_lost, generation, expected) in [
+            ("new", new(), false, 1, Some("building artifact")),
+            ("good", good(2), false, 2, None),
+            ("changed", good(1), false, 2, Some("processing object: new generation 1 -> 2")),
+            ("failed", bad(new(), false), false, 2, None),
+            ("failed with an artifact", bad(good(1), false), false, 2, None),
+            ("failed, then changed", bad(good(1), true), false, 3, Some("processing object: new generation 2 -> 3")),
+            ("lost", without(good(2)), true, 2, Some(gone)),
+            ("failed, then lost", without(bad(good(1), false)), true, 2, Some(gone)),
+        ] {
+            let shown = progress(&status, was_lost, Some(generation), now);
+            let told = |type_| conditions::get(&shown.as_ref()?.conditions, type_);
+            assert_eq!(told("Ready").map(|ready| ready.message.as_str()), expected, "{what}");
+            let Some(shown) = &shown else { continue };
+            assert_eq!(truth(shown, "Ready"), Some(("Unknown", "Progressing")), "{what}");
+            assert_eq!(truth(shown, "Reconciling"), Some(("True", "Progressing")), "{what}");
+            assert_eq!(truth(shown, "Stalled"), None, "{what}");
+            assert_eq!(truth(shown, "ArtifactInStorage").is_some(), shown.artifact.is_some(), "{what}");
+            assert_eq!(shown.observed_generation, status.observed_generation, "{what}: that is for the end");
+        }
     }
 
     #[test]

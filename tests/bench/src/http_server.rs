@@ -19,6 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -79,12 +80,15 @@ pub enum Behaviour {
     Refuse,
     /// It accepts a request and never answers.
     Hang,
+    /// It accepts a request (HTTP) and answers as soon as it behaves otherwise.
+    Hold,
 }
 
 /// What can be asked and told while a server runs.
 #[derive(Debug, Default)]
 pub struct Control {
     behaviour: AtomicU8,
+    changed: Notify,
     count: AtomicU64,
     requests: Mutex<Vec<String>>,
     credentials: AtomicBool,
@@ -99,8 +103,10 @@ impl Control {
             Behaviour::Serve => 0,
             Behaviour::Refuse => 1,
             Behaviour::Hang => 2,
+            Behaviour::Hold => 3,
         };
         self.behaviour.store(code, Ordering::SeqCst);
+        self.changed.notify_waiters();
     }
 
     /// The behaviour.
@@ -108,7 +114,19 @@ impl Control {
         match self.behaviour.load(Ordering::SeqCst) {
             0 => Behaviour::Serve,
             1 => Behaviour::Refuse,
-            _ => Behaviour::Hang,
+            2 => Behaviour::Hang,
+            _ => Behaviour::Hold,
+        }
+    }
+
+    /// The behaviour once it is another one than to hold.
+    async fn resolved(&self) -> Behaviour {
+        loop {
+            let changed = self.changed.notified();
+            match self.behaviour() {
+                Behaviour::Hold => changed.await,
+                other => return other,
+            }
         }
     }
 
@@ -228,8 +246,8 @@ async fn pass(State(control): State<Arc<Control>>, request: Request, next: Next)
     if request.headers().contains_key(header::AUTHORIZATION) {
         control.credentials.store(true, Ordering::SeqCst);
     }
-    match control.behaviour() {
-        Behaviour::Serve => {}
+    match control.resolved().await {
+        Behaviour::Serve | Behaviour::Hold => {}
         Behaviour::Refuse => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Behaviour::Hang => std::future::pending().await,
     }

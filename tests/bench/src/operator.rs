@@ -230,6 +230,15 @@ impl Operator {
         self.wait_until_ready().await;
     }
 
+    /// As [`Operator::restart`], with more flags from now on.
+    ///
+    /// # Panics
+    /// As [`OperatorBuilder::start`].
+    pub async fn restart_with<A: Into<OsString>>(&mut self, args: impl IntoIterator<Item = A>) {
+        self.builder.args.extend(args.into_iter().map(Into::into));
+        self.restart().await;
+    }
+
     /// Waits until `/readyz` says yes.
     ///
     /// # Panics

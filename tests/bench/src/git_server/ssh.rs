@@ -243,7 +243,7 @@ impl server::Handler for Connection {
         let command = self.command(&line);
         self.control.note(line);
         match (self.control.behaviour(), command, self.channels.remove(&id)) {
-            (Behaviour::Hang, _, channel) => {
+            (Behaviour::Hang | Behaviour::Hold, _, channel) => {
                 // Kept, so that the connection stays open without an answer.
                 self.channels.extend(channel.map(|channel| (id, channel)));
                 Ok(())
