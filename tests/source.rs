@@ -9,6 +9,8 @@ mod bucket;
 mod chart_urls;
 #[path = "source/charts.rs"]
 mod charts;
+#[path = "source/charts_life.rs"]
+mod charts_life;
 #[path = "source/dependencies.rs"]
 mod dependencies;
 #[path = "source/git.rs"]
@@ -23,10 +25,10 @@ mod git_life;
 mod git_verify;
 #[path = "source/old_keys.rs"]
 mod old_keys;
-#[path = "source/receiver.rs"]
-mod receiver;
 #[path = "source/progress.rs"]
 mod progress;
+#[path = "source/receiver.rs"]
+mod receiver;
 #[path = "source/registry.rs"]
 mod registry;
 #[path = "source/registry_charts.rs"]
@@ -35,9 +37,9 @@ mod registry_charts;
 mod registry_notation;
 #[path = "source/registry_verify.rs"]
 mod registry_verify;
-#[path = "source/scene.rs"]
-mod scene;
 #[path = "source/retention.rs"]
 mod retention;
+#[path = "source/scene.rs"]
+mod scene;
 #[path = "source/socks.rs"]
 mod socks;

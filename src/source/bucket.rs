@@ -184,17 +184,15 @@ async fn fetch(bucket: &S3, index: &mut Index, into: &Path) -> Result<(), Failur
     Ok(())
 }
 
-async fn fetch_one(bucket: &S3, key: &str, into: &Path) -> Result<Option<String>, Failure> {
+async fn fetch_one(bucket: &S3, key: &str, into: &Path) -> Result<String, Failure> {
     let path = into.join(path_of(key).map_err(|error| operation(error.to_string()))?);
     if let Some(parent) = path.parent() {
         let made = tokio::fs::create_dir_all(parent).await;
         made.map_err(|source| failed(&S3Error::Write { what: format!("failed to get '{key}' object"), source }))?;
     }
     let etag = bucket.fetch(key, &path, MAX_SIZE).await.map_err(|error| failed(&error))?;
-    if etag.is_none() {
-        tracing::info!(key, "an object vanished from the bucket while it was fetched");
-    }
-    Ok(etag)
+    // An artifact without it would have its objects pruned, and nobody knows whether it went for good.
+    etag.ok_or_else(|| operation(format!("failed to get '{key}' object: it is listed, and not there any more")))
 }
 
 fn revision(index: &Index) -> String {

@@ -189,6 +189,30 @@ async fn a_bucket_is_reached_through_a_proxy() {
 }
 
 #[tokio::test]
+async fn keys_may_be_of_any_text_and_an_object_that_vanishes_prunes_nothing() {
+    let store = S3Server::builder().keys("robot", "hunter2-correct").start();
+    let keys = ["a b+c.yaml", "folder with spaces/ä&=%2B.yaml", "plain.yaml"];
+    for key in keys {
+        store.put(key, "port: 1\n");
+    }
+    let scene = Scene::start("keys").await;
+    scene.secret("keys", &json!({"accesskey": "robot", "secretkey": "hunter2-correct"}));
+    scene.apply("Bucket", "b", &spec(&store, &json!({"secretRef": {"name": "keys"}})));
+    let first = revision(&keys.map(|key| format!("{key} {ONE}\n")).concat());
+    let seen = scene.ready_at::<Bucket>("b", &first).await;
+    let files = scene.files(&seen.artifact.expect("an artifact")).await;
+    assert_eq!(files.into_iter().collect::<Vec<_>>(), keys.map(|key| (key.to_owned(), "port: 1\n".to_owned())));
+
+    store.vanish(keys[0], true);
+    store.put("plain.yaml", "port: 2\n");
+    let seen = scene.failed::<Bucket>("b", "FetchFailed", "'a b+c.yaml' object: it is listed").await;
+    assert_eq!(seen.revision(), first, "the last good artifact stays");
+    store.vanish(keys[0], false);
+    let second = format!("{} {ONE}\n{} {ONE}\nplain.yaml {TWO}\n", keys[0], keys[1]);
+    scene.ready_at::<Bucket>("b", &revision(&second)).await;
+}
+
+#[tokio::test]
 async fn charts_releases_and_folders_come_from_a_bucket() {
     let store = S3Server::start();
     for (path, text) in chart_files(&fixture_chart("nodejs")) {

@@ -1,13 +1,14 @@
 //! An S3 compatible store over HTTP(S), which checks signatures.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use s3s::auth::SimpleAuth;
 use s3s::dto::{GetObjectInput, GetObjectOutput, HeadObjectInput, ListObjectsV2Input, ListObjectsV2Output};
 use s3s::service::S3ServiceBuilder;
-use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
 use crate::daemon::Scratch;
@@ -28,6 +29,7 @@ pub struct S3Server {
     authority: Option<Authority>,
     http: HttpServer,
     scratch: Scratch,
+    vanished: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// The name of the bucket.
@@ -35,13 +37,20 @@ const BUCKET: &str = "charts";
 
 /// Files as objects, with entity tags in listings too, which every store gives but `s3s-fs`; packages are marked as
 /// compressed, as `s3cmd` uploads them.
-struct Tagged(FileSystem);
+struct Tagged {
+    files: FileSystem,
+    vanished: Arc<Mutex<BTreeSet<String>>>,
+}
 
 #[async_trait::async_trait]
 impl S3 for Tagged {
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        let is_package = request.input.key.ends_with("gz");
-        let mut object = self.0.get_object(request).await?;
+        let key = &request.input.key;
+        if self.vanished.lock().unwrap_or_else(PoisonError::into_inner).contains(key) {
+            return Err(s3_error!(NoSuchKey));
+        }
+        let is_package = key.ends_with("gz");
+        let mut object = self.files.get_object(request).await?;
         object.output.content_encoding = is_package.then(|| "gzip".to_owned());
         Ok(object)
     }
@@ -52,13 +61,27 @@ impl S3 for Tagged {
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let mut one =
             request.clone().map_input(|input| HeadObjectInput { bucket: input.bucket, ..HeadObjectInput::default() });
-        let mut listed = self.0.list_objects_v2(request).await?;
+        let mut listed = self.files.list_objects_v2(request).await?;
+        // `s3s-fs` says that keys are encoded, and leaves them as they are.
+        let encoded = listed.output.encoding_type.as_ref().is_some_and(|encoding| encoding.as_str() == "url");
         for object in listed.output.contents.iter_mut().flatten() {
             one.input.key = object.key.clone().unwrap_or_default();
-            object.e_tag = self.0.head_object(one.clone()).await?.output.e_tag;
+            object.e_tag = self.files.head_object(one.clone()).await?.output.e_tag;
+            object.key = object.key.take().map(|key| if encoded { url_encoded(&key) } else { key });
         }
         Ok(listed)
     }
+}
+
+/// As Amazon and `MinIO` have it.
+fn url_encoded(key: &str) -> String {
+    key.bytes().fold(String::new(), |text, byte| match byte {
+        b' ' => text + "+",
+        b'/' | b'-' | b'_' | b'.' | b'*' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+            text + &char::from(byte).to_string()
+        }
+        other => text + &format!("%{other:02X}"),
+    })
 }
 
 impl S3ServerBuilder {
@@ -84,7 +107,8 @@ impl S3ServerBuilder {
         let scratch = Scratch::new("s3");
         std::fs::create_dir(scratch.path().join(BUCKET)).expect("make a bucket");
         let files = FileSystem::new(scratch.path()).expect("serve a folder");
-        let mut builder = S3ServiceBuilder::new(Tagged(files));
+        let vanished = Arc::default();
+        let mut builder = S3ServiceBuilder::new(Tagged { files, vanished: Arc::clone(&vanished) });
         if let Some((access, secret)) = self.keys {
             builder.set_auth(SimpleAuth::from_single(access, secret));
         }
@@ -103,7 +127,7 @@ impl S3ServerBuilder {
         };
         let router = Router::new().fallback(answer);
         let http = HttpServer::start(router, Auth::None, authority.as_ref(), Arc::clone(&control));
-        S3Server { control, authority, http, scratch }
+        S3Server { control, authority, http, scratch, vanished }
     }
 }
 
@@ -158,6 +182,16 @@ impl S3Server {
     /// When there is none.
     pub fn remove(&self, key: &str) {
         std::fs::remove_file(self.file(key)).expect("remove an object");
+    }
+
+    /// Says that an object is not there to whoever wants to have it, though it is listed; or serves it again.
+    pub fn vanish(&self, key: &str, vanished: bool) {
+        let mut all = self.vanished.lock().unwrap_or_else(PoisonError::into_inner);
+        if vanished {
+            all.insert(key.to_owned());
+        } else {
+            all.remove(key);
+        }
     }
 
     /// Removes the bucket.
