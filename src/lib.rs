@@ -18,6 +18,7 @@ mod cause;
 pub mod cel;
 pub mod controller;
 pub mod crds;
+mod dns_name;
 pub mod drift;
 pub mod forward;
 #[doc(hidden)]

@@ -1,13 +1,17 @@
 //! What is wrong with an object can mostly be told before the API server sees it, with the line.
 
-mod name;
-
 use super::decrypt;
 use super::inventory::ObjectId;
 use super::manifest::Manifest;
 use super::problem::{Hold, Problem};
+use crate::dns_name::{label, subdomain};
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// Groups of built-in kinds whose names are DNS names. Others may have rules of their own (RBAC
+/// names hold colons), which the API server knows.
+const GROUPS: [&str; 8] =
+    ["", "apps", "batch", "autoscaling", "policy", "networking.k8s.io", "apiextensions.k8s.io", "discovery.k8s.io"];
 
 /// Sorts manifests into objects that can be applied, and problems.
 ///
@@ -101,8 +105,8 @@ fn identity(manifest: &Manifest) -> Vec<Problem> {
 }
 
 fn names(manifest: &Manifest, id: &ObjectId) -> Vec<Problem> {
-    let name = name::object_name(id);
-    let namespace = Some(&id.namespace).filter(|namespace| !namespace.is_empty()).and_then(|ns| name::label(ns));
+    let name = object_name(id);
+    let namespace = Some(&id.namespace).filter(|namespace| !namespace.is_empty()).and_then(|ns| label(ns));
     let held_in = namespace.is_none().then(|| id.namespace.clone());
     let fields = [("/metadata/name", "metadata.name", name), ("/metadata/namespace", "metadata.namespace", namespace)];
     let wrong = fields.into_iter().filter_map(|(pointer, field, reason)| Some((pointer, field, reason?)));
@@ -112,6 +116,15 @@ fn names(manifest: &Manifest, id: &ObjectId) -> Vec<Problem> {
         Problem { hold, ..problem }
     });
     problems.collect()
+}
+
+/// What is wrong with an object's name; `None` when nothing is, or when its kind has other rules.
+fn object_name(id: &ObjectId) -> Option<String> {
+    match (id.group.as_str(), id.kind.as_str()) {
+        ("", "Namespace" | "Service") => label(&id.name),
+        (group, _) if GROUPS.contains(&group) || group.ends_with(".toolkit.fluxcd.io") => subdomain(&id.name),
+        _ => None,
+    }
 }
 
 /// Maps whose values Kubernetes wants as text. Values are never repeated: they may be secret.

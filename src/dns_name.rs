@@ -1,30 +1,15 @@
 //! Names that Kubernetes accepts, and what is wrong with the others.
 
-use crate::sync::inventory::ObjectId;
-
 const LONGEST_LABEL: usize = 63;
 const LONGEST_SUBDOMAIN: usize = 253;
 
-/// Groups of built-in kinds whose names are DNS names. Others may have rules of their own (RBAC
-/// names hold colons), which the API server knows.
-const GROUPS: [&str; 8] =
-    ["", "apps", "batch", "autoscaling", "policy", "networking.k8s.io", "apiextensions.k8s.io", "discovery.k8s.io"];
-
-/// What is wrong with an object's name; `None` when nothing is, or when its kind has other rules.
-pub(super) fn object_name(id: &ObjectId) -> Option<String> {
-    match (id.group.as_str(), id.kind.as_str()) {
-        ("", "Namespace" | "Service") => label(&id.name),
-        (group, _) if GROUPS.contains(&group) || group.ends_with(".toolkit.fluxcd.io") => subdomain(&id.name),
-        _ => None,
-    }
-}
-
 /// What is wrong with a DNS label (RFC 1123: at most 63 of `a-z`, `0-9` and `-`).
-pub(super) fn label(name: &str) -> Option<String> {
+pub fn label(name: &str) -> Option<String> {
     wrong(name, LONGEST_LABEL, b"-", "a-z, 0-9 and `-`")
 }
 
-fn subdomain(name: &str) -> Option<String> {
+/// What is wrong with a DNS name (RFC 1123: parts that are joined by dots, at most 253 characters).
+pub fn subdomain(name: &str) -> Option<String> {
     wrong(name, LONGEST_SUBDOMAIN, b"-.", "a-z, 0-9, `-` and `.`")
         .or_else(|| name.split('.').find_map(|part| edges(name, part)))
 }
@@ -58,4 +43,29 @@ fn edges(name: &str, part: &str) -> Option<String> {
         return Some(format!("`{name}` is no valid name: it must begin with a letter or a digit"));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_objects_are_told_from_others() {
+        for name in ["keys", "a.b-c.0", &"a".repeat(253)] {
+            assert_eq!(subdomain(name), None, "{name}");
+        }
+        for (name, needle) in [
+            ("", "a part of it is empty"),
+            ("a..b", "a part of it is empty"),
+            ("Keys", "`K` is not among"),
+            ("a b", "` ` is not among"),
+            ("-a", "must begin with"),
+            ("a-", "must not end with"),
+            (&"a".repeat(254), "longer than 253"),
+        ] {
+            let told = subdomain(name).unwrap_or_default();
+            assert!(told.contains(needle), "{name}: {told}");
+        }
+        assert!(label("a.b").is_some() && label("a-b").is_none());
+    }
 }
