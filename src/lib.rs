@@ -30,6 +30,7 @@ pub mod http;
 pub mod kube_ext;
 pub mod metrics;
 pub mod notification;
+pub mod openpgp;
 pub mod postrender;
 pub mod process;
 pub mod proxy;

@@ -6,7 +6,8 @@ use std::fmt;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 
-mod pgp;
+use crate::openpgp::{KeyRing, Refused};
+
 mod ssh;
 
 /// Suffix of the keys of a Secret that hold SSH public keys; all others hold PGP key rings.
@@ -168,22 +169,21 @@ pub fn header<'o>(object: &'o [u8], field: &str) -> Option<&'o str> {
 /// Public keys of those whose signatures count.
 #[derive(Default)]
 pub struct TrustedKeys {
-    pgp: Vec<pgp::Key>,
+    pgp: KeyRing,
     ssh: Vec<ssh::Key>,
     problems: Vec<String>,
 }
 
 impl TrustedKeys {
-    /// Reads a Secret: `*.sshpub` holds lines of an `authorized_keys` file, every other key an
-    /// armoured PGP key ring. What cannot be read is told when it is missed.
+    /// Reads a Secret: `*.sshpub` holds lines of an `authorized_keys` file, every other key a PGP
+    /// key ring. What cannot be read is told when it is missed.
     pub fn from_secret(data: &BTreeMap<String, ByteString>) -> Self {
         let mut trusted = Self::default();
         for (name, ByteString(bytes)) in data {
-            let text = String::from_utf8_lossy(bytes);
             let read = if name.ends_with(SSH_SUFFIX) {
-                ssh::read_keys(&text).map(|keys| trusted.ssh.extend(keys))
+                ssh::read_keys(&String::from_utf8_lossy(bytes)).map(|keys| trusted.ssh.extend(keys))
             } else {
-                pgp::read_keys(&text).map(|keys| trusted.pgp.extend(keys))
+                trusted.pgp.add(bytes)
             };
             if let Err(problem) = read {
                 trusted.problems.push(format!("'{name}': {problem}"));
@@ -201,7 +201,7 @@ impl TrustedKeys {
         let checked = match format {
             Format::Pgp if self.pgp.is_empty() => return Err(no_keys()),
             Format::Ssh if self.ssh.is_empty() => return Err(no_keys()),
-            Format::Pgp => pgp::verify(&self.pgp, signature, &object.payload, now),
+            Format::Pgp => self.pgp.verify(signature, &object.payload, now),
             Format::Ssh => ssh::verify(&self.ssh, signature, &object.payload),
             Format::X509 | Format::Unknown => return Err(SignatureError::Format(format)),
         };
@@ -213,12 +213,6 @@ impl TrustedKeys {
             }
         })
     }
-}
-
-/// Why no key of one format accepts a signature.
-enum Refused {
-    Unreadable(String),
-    Keys(Vec<String>),
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(super) fn verify(keys: &[Key], signature: &str, payload: &[u8]) -> Result<St
     }
     match key.verify(NAMESPACE, payload, &signature) {
         Ok(()) => Ok(signer.to_string()),
-        Err(_) => refused("did not sign this: the object is not what was signed"),
+        Err(_) => refused("did not sign this: it is not what was signed"),
     }
 }
 

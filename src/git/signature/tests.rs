@@ -41,12 +41,22 @@ fn good_signatures_tell_their_key() {
 }
 
 #[test]
+fn binary_keys_are_read_as_well() {
+    use pgp::composed::{Deserializable as _, SignedPublicKey};
+    use pgp::ser::Serialize as _;
+    let armoured = std::str::from_utf8(made!("plain.asc")).unwrap();
+    let binary = SignedPublicKey::from_string(armoured).unwrap().0.to_bytes().unwrap();
+    let verified = keys(&[("pubring.gpg", &binary)]).verify(&Signed::commit(made!("plain.commit")), now());
+    assert_eq!(verified.as_deref(), Ok("74B59FFC7D325517"));
+}
+
+#[test]
 fn a_changed_object_is_refused() {
     for commit in [made!("plain.commit"), made!("subkey.commit"), made!("ssh-ecdsa.commit"), made!("ssh-rsa.commit")] {
         let text = String::from_utf8(commit.to_vec()).unwrap();
         for changed in [text.replace("Signed by", "Forged by"), text.replace("tree 4b", "tree 5b")] {
             let error = all_keys().verify(&Signed::commit(changed.as_bytes()), now()).unwrap_err().to_string();
-            assert!(error.contains("the object is not what was signed"), "{error}");
+            assert!(error.contains("did not sign this: it is not what was signed"), "{error}");
         }
     }
 }

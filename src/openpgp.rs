@@ -1,4 +1,8 @@
-//! PGP signatures, and whether the key that made one could make it.
+//! OpenPGP: public keys, the signatures that they made, and whether a key could make one. Pure.
+
+pub mod cleartext;
+
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 use pgp::composed::{Deserializable as _, DetachedSignature, SignedPublicKey, SignedPublicSubKey};
@@ -6,41 +10,76 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureConfig, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, Tag, VerifyingKey};
 
-use super::Refused;
+/// A primary key with its user names and subkeys.
+type Key = SignedPublicKey;
 
-/// A trusted key: a primary key with its user names and subkeys.
-pub(super) type Key = SignedPublicKey;
-
-/// The keys of an armoured key ring.
-pub(super) fn read_keys(text: &str) -> Result<Vec<Key>, String> {
-    let bad = |error: &dyn std::fmt::Display| format!("unable to read armored key ring: {error}");
-    let (keys, _) = SignedPublicKey::from_string_many(text.trim_start()).map_err(|error| bad(&error))?;
-    let keys: Vec<Key> = keys.collect::<Result<_, _>>().map_err(|error| bad(&error))?;
-    if keys.is_empty() { Err("unable to read armored key ring: it holds no public key".to_owned()) } else { Ok(keys) }
+/// Why no key accepts a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The signature cannot be read.
+    Unreadable(String),
+    /// What speaks against it, key by key.
+    Keys(Vec<String>),
 }
 
-/// The id of the primary key that made the signature, itself or by a subkey.
-pub(super) fn verify(keys: &[Key], signature: &str, payload: &[u8], now: Timestamp) -> Result<String, Refused> {
-    let unreadable = |error: pgp::errors::Error| Refused::Unreadable(error.to_string());
-    let (signatures, _) = DetachedSignature::from_string_many(signature).map_err(unreadable)?;
-    let mut reasons = Vec::new();
-    for signature in signatures {
-        let signature = signature.map_err(unreadable)?.signature;
-        for key in keys {
-            let id = id_of(key);
-            match verify_with(key, &signature, payload, now) {
-                None => {}
-                Some(Ok(())) => return Ok(id),
-                Some(Err(why)) => reasons.push(format!("key '{id}' {why}")),
+/// Public keys of those whose signatures count.
+#[derive(Default)]
+pub struct KeyRing(Vec<Key>);
+
+impl KeyRing {
+    /// Adds the keys of a file, armoured or binary.
+    pub fn add(&mut self, file: &[u8]) -> Result<(), String> {
+        self.0.extend(read_keys(file)?);
+        Ok(())
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The id of the primary key that made one of the armoured signatures, itself or by a subkey.
+    pub fn verify(&self, signatures: &str, payload: &[u8], now: Timestamp) -> Result<String, Refused> {
+        let unreadable = |error: pgp::errors::Error| Refused::Unreadable(error.to_string());
+        let (signatures, _) = DetachedSignature::from_string_many(signatures).map_err(unreadable)?;
+        let mut reasons = Vec::new();
+        for signature in signatures {
+            let signature = signature.map_err(unreadable)?.signature;
+            for key in &self.0 {
+                let id = id_of(key);
+                match verify_with(key, &signature, payload, now) {
+                    None => {}
+                    Some(Ok(())) => return Ok(id),
+                    Some(Err(why)) => reasons.push(format!("key '{id}' {why}")),
+                }
+            }
+            if reasons.is_empty() {
+                let issuers: Vec<String> =
+                    signature.issuer_key_id().iter().map(|id| format!("'{}'", id.to_string().to_uppercase())).collect();
+                reasons.push(format!("made by the key {}, which is not among them", issuers.join(", ")));
             }
         }
-        if reasons.is_empty() {
-            let issuers: Vec<String> =
-                signature.issuer_key_id().iter().map(|id| format!("'{}'", id.to_string().to_uppercase())).collect();
-            reasons.push(format!("made by the key {}, which is not among them", issuers.join(", ")));
-        }
+        Err(Refused::Keys(reasons))
     }
-    Err(Refused::Keys(reasons))
+}
+
+/// Every packet begins with a byte whose first bit is set, which no text does.
+fn is_binary(file: &[u8]) -> bool {
+    file.first().is_some_and(|byte| byte & 0x80 != 0)
+}
+
+fn read_keys(file: &[u8]) -> Result<Vec<Key>, String> {
+    let form = if is_binary(file) { "binary" } else { "armored" };
+    let bad = |why: &dyn std::fmt::Display| format!("unable to read {form} key ring: {why}");
+    let text: Cow<'_, str>;
+    let keys = if is_binary(file) {
+        SignedPublicKey::from_bytes_many(file)
+    } else {
+        text = String::from_utf8_lossy(file);
+        SignedPublicKey::from_string_many(text.trim_start()).map(|(keys, _)| keys)
+    };
+    let keys: Vec<Key> = keys.and_then(Iterator::collect).map_err(|error| bad(&error))?;
+    if keys.is_empty() { Err(bad(&"it holds no public key")) } else { Ok(keys) }
 }
 
 /// As `gpg` prints it: 16 hexadecimal digits.
@@ -154,5 +193,5 @@ fn verify_data(
     if signature_expired(signature, now) {
         return Err("made a signature that has expired");
     }
-    signature.verify(key, payload).map_err(|_| "did not sign this: the object is not what was signed")
+    signature.verify(key, payload).map_err(|_| "did not sign this: it is not what was signed")
 }
