@@ -1,4 +1,4 @@
-//! OpenPGP: public keys, the signatures that they made, and whether a key could make one. Pure.
+//! `OpenPGP`: public keys, the signatures that they made, and whether a key could make one. Pure.
 
 pub mod cleartext;
 

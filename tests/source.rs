@@ -11,6 +11,8 @@ mod chart_urls;
 mod charts;
 #[path = "source/charts_life.rs"]
 mod charts_life;
+#[path = "source/charts_provenance.rs"]
+mod charts_provenance;
 #[path = "source/dependencies.rs"]
 mod dependencies;
 #[path = "source/git.rs"]

@@ -23,6 +23,9 @@ pub const FORCE: &str = "kustomize.toolkit.fluxcd.io/force";
 /// Annotation on a `HelmRelease` with drift detection: with the value `ENABLED`, fields that others added to its
 /// objects are drift too. Ours; Flux has no such thing.
 pub const DRIFT_ADDITIONS: &str = "fairlead.dev/drift-additions";
+/// On a `HelmChart`: the Secret with the `OpenPGP` keys, one of which has to have signed the provenance file of its
+/// package. Ours; Flux has no such thing.
+pub const PROVENANCE_KEYS: &str = "fairlead.dev/provenance-keys";
 /// Label or annotation on a manifest that switches variable substitution off in it.
 pub const SUBSTITUTE: &str = "kustomize.toolkit.fluxcd.io/substitute";
 /// Value that switches `RECONCILE`, `PRUNE` or `SUBSTITUTE` off.

@@ -16,8 +16,13 @@ use super::{Cache, Change, Watched, namespaced_name};
 use crate::api::annotation;
 
 /// Annotations that ask for a pass when they change.
-const REQUESTS: [&str; 4] =
-    [annotation::REQUESTED_AT, annotation::FORCE_AT, annotation::RESET_AT, annotation::ALLOW_PRUNE];
+const REQUESTS: [&str; 5] = [
+    annotation::REQUESTED_AT,
+    annotation::FORCE_AT,
+    annotation::RESET_AT,
+    annotation::ALLOW_PRUNE,
+    annotation::PROVENANCE_KEYS,
+];
 
 /// What of an object wakes its controller, as a hash that holds within one process.
 pub fn fingerprint<K: Resource>(object: &K) -> u64 {

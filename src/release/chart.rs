@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 
-use crate::api::condition::{READY, STALLED};
+use crate::api::annotation::PROVENANCE_KEYS;
+use crate::api::condition::{READY, SOURCE_VERIFIED, STALLED};
 use crate::api::helm::v2::{ChartRefKind, HelmChartTemplate, HelmRelease};
 use crate::api::meta::{Artifact, Condition};
 use crate::api::source::v1::{
@@ -116,6 +117,8 @@ pub struct SourceState<'s> {
     pub conditions: &'s [Condition],
     /// The packaged chart.
     pub artifact: Option<&'s Artifact>,
+    /// Whether nobody has looked for the signature that an annotation asks for: it makes no new generation.
+    pub unverified: bool,
 }
 
 impl<'s> SourceState<'s> {
@@ -128,6 +131,8 @@ impl<'s> SourceState<'s> {
             observed: Some(status.observed_generation),
             conditions,
             artifact,
+            unverified: chart.annotations().contains_key(PROVENANCE_KEYS)
+                && conditions::get(conditions, SOURCE_VERIFIED).is_none(),
         })
     }
 
@@ -140,6 +145,7 @@ impl<'s> SourceState<'s> {
             observed: Some(status.observed_generation),
             conditions,
             artifact,
+            unverified: false,
         })
     }
 
@@ -168,6 +174,9 @@ pub fn ready<'s>(key: &SourceKey, state: Option<SourceState<'s>>) -> Result<&'s 
     }
     if state.observed.is_some_and(|observed| observed != state.generation) {
         return not(message(READY, "False").unwrap_or("latest generation of object has not been reconciled"));
+    }
+    if state.unverified {
+        return not(&format!("the provenance that '{PROVENANCE_KEYS}' asks for has not been verified"));
     }
     match state.artifact {
         None => not(message(READY, "False").unwrap_or("does not have an artifact")),
@@ -333,6 +342,27 @@ mod tests {
         assert_eq!(why(with(1, json!([condition("Stalled", "True")]))), not("no such chart"));
         assert_eq!(why(chart(1, json!({"observedGeneration": 1}))), not("does not have an artifact"));
         assert_eq!(ready(&key, SourceState::of_chart(&wanted())), Err(not("it has not been looked at yet")));
+    }
+
+    #[test]
+    fn a_chart_that_was_stored_before_its_provenance_was_asked_for_is_not_usable() {
+        let key = reference(&templated()).expect("a HelmChart");
+        let is_ready = |annotation: &str, condition: &str| {
+            let mut chart = wanted();
+            chart.annotations_mut().insert(annotation.to_owned(), "keys".to_owned());
+            let artifact = json!({"path": "p", "url": "u", "revision": "1.0.0", "digest": "sha256:0", "lastUpdateTime": "2026-01-01T00:00:00Z"});
+            let condition = json!({"type": condition, "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            chart.status =
+                serde_json::from_value(json!({"artifact": artifact, "conditions": [condition]})).expect("a status");
+            ready(&key, SourceState::of_chart(&chart)).map(|_| ())
+        };
+        assert_eq!(is_ready("note", "Ready"), Ok(()));
+        assert_eq!(is_ready(PROVENANCE_KEYS, SOURCE_VERIFIED), Ok(()));
+        let why = is_ready(PROVENANCE_KEYS, "Ready").expect_err("nobody has looked at it");
+        assert!(
+            why.ends_with("the provenance that 'fairlead.dev/provenance-keys' asks for has not been verified"),
+            "{why}"
+        );
     }
 
     #[test]

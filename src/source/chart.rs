@@ -2,6 +2,7 @@
 //! values, and packaged reproducibly. No process is started.
 
 pub mod dependencies;
+pub mod provenance;
 
 use std::collections::BTreeMap;
 use std::fs;

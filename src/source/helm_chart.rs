@@ -3,27 +3,29 @@
 
 mod dependencies;
 pub(super) mod registry;
+mod repository;
+mod verification;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
-use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 
 use self::dependencies::Gathering;
+use self::registry::package_registry;
+use self::verification::Signatures;
+use super::chart::provenance::Signed;
 use super::chart::{self, ChartError, ChartFault, Metadata, Package, Packaging};
-use super::digest;
-use super::download::{Download, DownloadError};
+use super::digest::sha256;
 use super::helm_repository;
-use super::index::{self, Chart, IndexError};
+use super::index::Chart;
 use super::lifecycle::{self, Stage, object_ref};
-use super::oci::verify::Asked;
-use super::outcome::{Failure, Stored, tell_verified};
-use super::proofs::{Proof, Proofs};
+use super::outcome::{Failure, Stored};
+use super::proofs::Proofs;
 use super::store::{ArtifactStore, StoreError};
 use crate::api::condition::{self, reason};
 use crate::api::meta::Artifact;
@@ -32,7 +34,7 @@ use crate::api::source::v1::{
 };
 use crate::api::unsupported;
 use crate::controller::wake::{by_secrets, stream_of};
-use crate::controller::{Context, Reconciler, Requeue, conditions};
+use crate::controller::{Context, Reconciler, Requeue};
 use crate::git::reference::commit_of_revision;
 
 /// The most that a chart package may be, in bytes.
@@ -69,13 +71,24 @@ impl From {
 
 /// What a chart is to become, before it is.
 struct Plan {
+    target: Target,
+    packaged: bool,
+    source: PlannedSource,
+    /// Those that are asked for.
+    signatures: Option<Signatures>,
+}
+
+/// A package as it will be stored.
+struct Target {
     name: String,
     version: String,
-    packaged: bool,
     packaging: Packaging,
-    source: PlannedSource,
-    /// What was verified, where a signature is asked for.
-    proof: Option<Proof>,
+}
+
+/// A package, and the key that signed its provenance file where that was asked for.
+struct Made {
+    package: Package,
+    signer: Option<String>,
 }
 
 enum PlannedSource {
@@ -121,34 +134,40 @@ impl HelmChartController {
                 repository.filter(|repository| repository.spec.r#type == Some(HelmRepositoryType::Oci))
             };
             source.kind == ChartSourceKind::HelmRepository
-                && (keys_of(chart).any(|secret| secret == name)
+                && (verification::keys_of(chart).any(|secret| secret == name)
                     || registry().is_some_and(|repository| helm_repository::names(&repository, name)))
         })
     }
 
     async fn work(&self, object: &HelmChart, status: &mut HelmChartStatus) -> Result<Stored, Failure> {
+        let keys = verification::keys(&self.context, object, status).await?;
         let from = self.source(object)?;
         status.observed_source_artifact_revision = from.artifact().map(|artifact| artifact.revision.clone());
         let plan = match &from {
             From::Tree(artifact) => self.plan_local(object, artifact).await?,
-            From::Repository(repository, artifact) => self.plan_remote(object, repository, artifact).await?,
-            From::Registry(repository) => self.plan_registry(object, repository).await?,
+            From::Repository(repository, artifact) => self.plan_repository(object, repository, artifact, keys).await?,
+            From::Registry(repository) => self.plan_registry(object, repository, keys).await?,
         };
-        let proof = plan.proof;
-        note_verification(object, status, &plan);
+        let (name, version, signatures) = (&plan.target.name, &plan.target.version, plan.signatures.as_ref());
+        verification::tell_artifact(signatures, object, status, version);
+        let proof = signatures.map(|signatures| signatures.proof);
         // A version whose tag leads to something else now is stored anew once that is verified.
-        let is_proven = proof.is_none_or(|proof| self.proofs.has(object, proof));
-        let current = status.artifact.as_ref().filter(|artifact| is_proven && artifact.revision == plan.version);
+        let is_proven = signatures
+            .is_none_or(|signatures| self.proofs.has(object, signatures.proof) && signatures.are_told(status));
+        let current = status.artifact.as_ref().filter(|artifact| is_proven && artifact.revision == *version);
         let same_spec = status.observed_generation == object.metadata.generation;
-        if current.is_some() && same_spec && status.observed_chart_name.as_ref() == Some(&plan.name) {
+        if current.is_some() && same_spec && status.observed_chart_name.as_ref() == Some(name) {
             let used = if status.observed_values_files.is_empty() {
                 &object.spec.values_files
             } else {
                 &status.observed_values_files
             };
-            return Ok(stored(plan.packaged, chart::summary(&plan.name, &plan.version, plan.packaged, used)));
+            return Ok(stored(plan.packaged, chart::summary(name, version, plan.packaged, used)));
         }
-        let package = self.package(object, plan, &from).await?;
+        let Made { package, signer } = self.package(object, plan, &from).await?;
+        if let Some(signer) = signer {
+            verification::tell_signer(object, status, &package.version, &signer);
+        }
         let told = stored(package.packaged, package.summary());
         let owner = lifecycle::owner_of(object);
         let file = format!("{}-{}.tgz", package.name, package.version);
@@ -222,106 +241,31 @@ impl HelmChartController {
             let version = metadata.version_with(packaging.version_metadata.as_deref())?;
             let packaged = path.is_dir() || packaging.version_metadata.is_some() || !packaging.values_files.is_empty();
             let source = PlannedSource::Local { tree, path };
-            Ok(Plan { name, version, packaged, packaging, source, proof: None })
+            Ok(Plan { target: Target { name, version, packaging }, packaged, source, signatures: None })
         })
         .await
     }
 
-    async fn plan_remote(
-        &self,
-        object: &HelmChart,
-        repository: &HelmRepository,
-        artifact: &Artifact,
-    ) -> Result<Plan, Failure> {
-        refuse_verification(object)?;
-        let range = object.spec.version.as_deref().unwrap_or("*");
-        let wrong = |error: &IndexError| {
-            let message = format!("failed to get chart version for remote reference: {error}");
-            chart_failure(&ChartError::new(ChartFault::Reference, message))
-        };
-        let versions = self.versions(artifact, &object.spec.chart).await?.map_err(|error| wrong(&error))?;
-        let entry = versions.find(range).map_err(|error| wrong(&error))?;
-        let url = entry.url(&helm_repository::parse_url(&repository.spec)?).map_err(|error| wrong(&error))?;
-        let source = PlannedSource::Remote { url, digest: entry.digest.clone() };
-        planned(object, Metadata { name: entry.name.clone(), version: entry.version.clone() }, source)
-    }
-
-    async fn plan_registry(&self, object: &HelmChart, repository: &HelmRepository) -> Result<Plan, Failure> {
-        let range = object.spec.version.as_deref().filter(|range| !range.is_empty()).unwrap_or("*");
-        let mut found = registry::find(&self.context, repository, &object.spec.chart, range).await?;
-        let proof = match &object.spec.verify {
-            Some(verify) => Some(self.verify(object, verify, &mut found).await?),
-            None => None,
-        };
-        let metadata = Metadata { name: found.name.clone(), version: found.version.clone() };
-        let plan = planned(object, metadata, PlannedSource::Registry(Box::new(found)))?;
-        Ok(Plan { proof, ..plan })
-    }
-
-    async fn package(&self, object: &HelmChart, plan: Plan, from: &From) -> Result<Package, Failure> {
-        match (plan.source, from) {
+    async fn package(&self, object: &HelmChart, plan: Plan, from: &From) -> Result<Made, Failure> {
+        let Plan { target, source, signatures, .. } = plan;
+        let provenance = signatures.and_then(|signatures| signatures.provenance);
+        match (source, from) {
             (PlannedSource::Remote { url, digest }, From::Repository(repository, _)) => {
-                let downloader = helm_repository::downloader(&self.context, repository).await?;
-                let bytes = match downloader.get(&url, MAX_CHART, None).await.map_err(|e| download_failure(&e))? {
-                    Download::New(bytes, _) => bytes,
-                    Download::Unchanged => Vec::new(),
-                };
-                let (name, version, packaging) = (plan.name, plan.version, plan.packaging);
-                blocking(move || {
-                    check_digest(&bytes, digest.as_deref())?;
-                    let package = chart::package_remote(bytes, &packaging)?;
-                    check_identity(&package, &name, &version, "the index")?;
-                    // As the index spells it, or the next pass would take it for another one.
-                    Ok(Package { version, ..package })
-                })
-                .await
+                self.package_repository(repository, (url, digest), target, provenance).await
             }
-            (PlannedSource::Registry(found), _) => {
-                let bytes = found.download().await?;
-                let (name, version, packaging) = (plan.name, plan.version, plan.packaging);
-                blocking(move || {
-                    let package = chart::package_remote(bytes, &packaging)?;
-                    check_identity(&package, &name, &version, "its tag")?;
-                    Ok(Package { version, ..package })
-                })
-                .await
-            }
+            (PlannedSource::Registry(found), _) => package_registry(&found, target, provenance).await,
             (PlannedSource::Local { tree, path }, _) => {
                 let namespace = object.namespace().unwrap_or_default();
                 let mut gathering = Gathering::new(self, namespace, tree.clone())?;
                 let more = gathering.gather(path.clone(), Vec::new()).await?;
-                let packaging = plan.packaging;
-                blocking(move || chart::package_local(&tree, &path, &packaging, more)).await
+                let packaging = target.packaging;
+                let made = blocking(move || chart::package_local(&tree, &path, &packaging, more)).await?;
+                Ok(Made { package: made, signer: None })
             }
             (PlannedSource::Remote { .. }, From::Tree(_) | From::Registry(_)) => {
                 unreachable!("a plan for a download is made from a repository")
             }
         }
-    }
-
-    /// The versions of a chart in the index behind an artifact.
-    async fn versions(&self, artifact: &Artifact, chart: &str) -> Result<Result<Arc<Chart>, IndexError>, Failure> {
-        {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((_, found)) =
-                known.iter().find(|(digest, known)| *digest == artifact.digest && known.name == chart)
-            {
-                return Ok(Ok(Arc::clone(found)));
-            }
-        }
-        let file = self.store.file(artifact).await.map_err(|error| source_failure(&error))?;
-        let name = chart.to_owned();
-        let found = match blocking(move || Ok(index::read(&file, &name))).await? {
-            Ok(found) => Arc::new(found),
-            Err(error) => return Ok(Err(error)),
-        };
-        if let Some(wrong) = found.told_wrong() {
-            tracing::warn!(index = artifact.path, chart, "{wrong}; they are left out");
-        }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.truncate(KNOWN_CHARTS - 1);
-        known.push_front((artifact.digest.clone(), Arc::clone(&found)));
-        Ok(Ok(found))
     }
 }
 
@@ -379,32 +323,6 @@ fn local_packaging(object: &HelmChart, revision: &str) -> Packaging {
     packaging
 }
 
-/// An unverified chart must not pass for a verified one.
-fn refuse_verification(object: &HelmChart) -> Result<(), Failure> {
-    if object.spec.verify.is_none() {
-        return Ok(());
-    }
-    let message = "charts of a HelmRepository that is no registry are not signed in a way that can be checked: \
-                   use one of the type 'oci', or remove 'spec.verify'";
-    let failure = chart_failure(&ChartError::new(ChartFault::Verification, message));
-    Err(Failure { terminal: true, ..failure })
-}
-
-/// Says that the signature is good, or nothing where none is asked for.
-fn note_verification(object: &HelmChart, status: &mut HelmChartStatus, plan: &Plan) {
-    if plan.proof.is_none() {
-        conditions::remove(&mut status.conditions, condition::SOURCE_VERIFIED);
-        return;
-    }
-    let message = format!("verified signature of version {}", plan.version);
-    tell_verified(&mut status.conditions, &message, object.metadata.generation, Timestamp::now());
-}
-
-/// The Secrets with keys that a chart names.
-fn keys_of(chart: &HelmChart) -> impl Iterator<Item = &str> {
-    chart.spec.verify.iter().flat_map(|verify| Asked::from(verify).secrets())
-}
-
 /// A chart that is to be downloaded. With values files of its own, its version tells the object's
 /// generation.
 fn planned(object: &HelmChart, metadata: Metadata, source: PlannedSource) -> Result<Plan, Failure> {
@@ -415,19 +333,29 @@ fn planned(object: &HelmChart, metadata: Metadata, source: PlannedSource) -> Res
     let version =
         metadata.version_with(packaging.version_metadata.as_deref()).map_err(|error| chart_failure(&error))?;
     let packaged = !packaging.values_files.is_empty();
-    Ok(Plan { name: metadata.name, version, packaged, packaging, source, proof: None })
+    let target = Target { name: metadata.name, version, packaging };
+    Ok(Plan { target, packaged, source, signatures: None })
 }
 
-fn check_digest(bytes: &[u8], expected: Option<&str>) -> Result<(), ChartError> {
-    let Some(expected) = expected.map(|digest| digest.trim_start_matches("sha256:")).filter(|d| !d.is_empty()) else {
-        return Ok(());
-    };
-    let actual = digest::sha256(bytes);
-    if actual.eq_ignore_ascii_case(expected) {
-        return Ok(());
+impl Target {
+    /// Makes the package out of what was downloaded, if that is what was signed and what `promised_by` promises.
+    async fn package(
+        self,
+        bytes: Vec<u8>,
+        promised_by: &'static str,
+        provenance: Option<Signed>,
+    ) -> Result<Made, Failure> {
+        let Self { name, version, packaging } = self;
+        blocking(move || {
+            let signer = provenance.map(|signed| signed.check(&sha256(&bytes))).transpose();
+            let signer = signer.map_err(|error| verification::bad(&error))?;
+            let package = chart::package_remote(bytes, &packaging)?;
+            check_identity(&package, &name, &version, promised_by)?;
+            // As the index or the tag spells it, or the next pass would take it for another one.
+            Ok(Made { package: Package { version, ..package }, signer })
+        })
+        .await
     }
-    let message = format!("the digest of the downloaded package is sha256:{actual}, the index says sha256:{expected}");
-    Err(ChartError::new(ChartFault::Pull, message))
 }
 
 fn check_identity(package: &Package, name: &str, version: &str, promised_by: &str) -> Result<(), ChartError> {
@@ -444,15 +372,6 @@ fn check_identity(package: &Package, name: &str, version: &str, promised_by: &st
 
 fn source_failure(error: &StoreError) -> Failure {
     Failure::transient(condition::FETCH_FAILED, reason::NO_SOURCE_ARTIFACT, format!("cannot read the source: {error}"))
-}
-
-fn download_failure(error: &DownloadError) -> Failure {
-    if error.is_authentication() {
-        let message = format!("failed to authenticate with the Helm repository: {error}");
-        return Failure::transient(condition::FETCH_FAILED, reason::AUTHENTICATION_FAILED, message);
-    }
-    let message = format!("failed to download chart for remote reference: {error}");
-    chart_failure(&ChartError::new(ChartFault::Pull, message))
 }
 
 fn chart_failure(error: &ChartError) -> Failure {

@@ -22,6 +22,11 @@ impl Proof {
         }
         Self(hasher.finalize().into())
     }
+
+    /// As a part of another one.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// The last proof of each object of a kind.

@@ -13,7 +13,8 @@ use futures::future::BoxFuture;
 use kube::ResourceExt as _;
 use url::Url;
 
-use super::{HelmChartController, MAX_CHART, blocking, check_digest, check_identity, registry};
+use super::repository::check_digest;
+use super::{HelmChartController, MAX_CHART, blocking, check_identity, registry};
 use crate::api::source::v1::{HelmRepository, HelmRepositoryType};
 use crate::source::chart::dependencies::{Dependency, Origin};
 use crate::source::chart::{self, ChartError, ChartFault, Package, Packaging};

@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use kube::ResourceExt as _;
 
-use super::{HelmChartController, MAX_CHART, chart_failure};
+use super::verification::{KeysOfSecret, Provenance, Signatures, unproven};
+use super::{HelmChartController, MAX_CHART, Made, Plan, PlannedSource, Target, chart_failure, planned};
 use crate::api::condition::{self, reason};
 use crate::api::source::v1::{HelmChart, HelmChartVerification, HelmRepository};
 use crate::controller::Context;
-use crate::source::chart::{ChartError, ChartFault};
+use crate::source::chart::provenance::MAX_PROVENANCE;
+use crate::source::chart::{ChartError, ChartFault, Metadata};
 use crate::source::helm_repository::DEFAULT_TIMEOUT;
 use crate::source::lifecycle;
 use crate::source::oci::access::{Fields, RegistryAccess};
+use crate::source::oci::manifest::{Descriptor, Manifest};
 use crate::source::oci::tags::{TagError, Wanted, tag_of_version, version_of_tag};
-use crate::source::oci::verify::{Asked, Demand};
+use crate::source::oci::verify::{Asked, Demand, Unverified};
 use crate::source::oci::{Digest, OciError, Reference, Registry, Repository};
 use crate::source::outcome::Failure;
-use crate::source::proofs::Proof;
 use crate::source::version::Version;
 
 /// A version of a chart in a registry.
@@ -78,51 +80,119 @@ pub(super) async fn find(
 impl Found {
     /// The package.
     pub(super) async fn download(&self) -> Result<Vec<u8>, Failure> {
-        let digest = self.digest().await?;
-        limited(self.timeout, self.package(&digest)).await
+        let manifest = self.manifest().await?;
+        self.package(&manifest).await
     }
 
     async fn digest(&self) -> Result<Digest, Failure> {
         limited(self.timeout, self.registry.digest(&self.reference)).await
     }
 
-    async fn package(&self, digest: &Digest) -> Result<Vec<u8>, OciError> {
-        let manifest = self.registry.manifest(digest).await?;
-        let what = format!("{}@{digest}", self.registry.repository());
-        let layer = manifest.chart_layer().map_err(|reason| OciError::Malformed { what, reason })?;
+    async fn manifest(&self) -> Result<Manifest, Failure> {
+        let digest = self.digest().await?;
+        limited(self.timeout, self.registry.manifest(&digest)).await
+    }
+
+    async fn package(&self, manifest: &Manifest) -> Result<Vec<u8>, Failure> {
+        let what = self.registry.repository().to_string();
+        let layer = manifest.chart_layer().map_err(|reason| OciError::Malformed { what, reason });
+        limited(self.timeout, async { self.layer(layer?, MAX_CHART).await }).await
+    }
+
+    async fn provenance(&self, manifest: &Manifest) -> Result<Vec<u8>, Failure> {
+        let Some(layer) = manifest.provenance_layer() else {
+            let why = format!(
+                "'{}' has no provenance: use `helm push` where the '.prov' file of `helm package --sign` lies beside \
+                 the package",
+                self.registry.repository()
+            );
+            return Err(unproven(&why));
+        };
+        limited(self.timeout, self.layer(layer, MAX_PROVENANCE)).await
+    }
+
+    async fn layer(&self, layer: &Descriptor, limit: usize) -> Result<Vec<u8>, OciError> {
         let mut bytes = Vec::new();
-        self.registry.layer(layer, MAX_CHART as u64, &mut bytes).await?;
+        self.registry.layer(layer, limit as u64, &mut bytes).await?;
         Ok(bytes)
     }
 }
 
 impl HelmChartController {
-    /// Verifies the signature that a chart asks for, unless the same keys have verified the same
-    /// package. That very package is downloaded from then on, whatever becomes of its tag.
-    pub(super) async fn verify(
+    pub(super) async fn plan_registry(
         &self,
         object: &HelmChart,
-        verify: &HelmChartVerification,
+        repository: &HelmRepository,
+        keys: Option<KeysOfSecret>,
+    ) -> Result<Plan, Failure> {
+        let range = object.spec.version.as_deref().filter(|range| !range.is_empty()).unwrap_or("*");
+        let mut found = find(&self.context, repository, &object.spec.chart, range).await?;
+        let metadata = Metadata { name: found.name.clone(), version: found.version.clone() };
+        let signatures = self.signatures(object, &mut found, &metadata, keys).await?;
+        let plan = planned(object, metadata, PlannedSource::Registry(Box::new(found)))?;
+        Ok(Plan { signatures, ..plan })
+    }
+
+    /// What a chart has to be signed with. What `spec.verify` asks for is verified, unless the same keys have verified
+    /// the same package. That very package is downloaded from then on, whatever becomes of its tag.
+    async fn signatures(
+        &self,
+        object: &HelmChart,
         found: &mut Found,
-    ) -> Result<Proof, Failure> {
+        metadata: &Metadata,
+        keys: Option<KeysOfSecret>,
+    ) -> Result<Option<Signatures>, Failure> {
         let namespace = object.namespace().unwrap_or_default();
-        let demand = Demand::read(&self.context, &namespace, Asked::from(verify)).await;
-        let demand = demand.map_err(|unverified| Failure {
-            condition: condition::SOURCE_VERIFIED,
-            reason: reason::VERIFICATION_ERROR,
-            message: unverified.message,
-            terminal: unverified.terminal,
-        })?;
+        let demand = match &object.spec.verify {
+            Some(verify) => Some(demand(&self.context, &namespace, verify).await?),
+            None => None,
+        };
+        if demand.is_none() && keys.is_none() {
+            return Ok(None);
+        }
         let digest = found.digest().await?;
-        let proof = demand.proof(&found.access.repository.to_string(), &digest);
-        if !self.proofs.has(object, proof) {
+        let place = found.access.repository.to_string();
+        let by_cosign = demand.as_ref().map(|demand| demand.proof(&place, &digest));
+        let subject = [place.as_bytes(), digest.as_str().as_bytes()];
+        let signatures = Signatures::new(by_cosign, keys, &subject, metadata);
+        if let Some(demand) = demand.filter(|_| !self.proofs.has(object, signatures.proof)) {
             let place = self.store.scratch().map_err(|error| lifecycle::storage_failure(&error))?;
             let verified = demand.verify(&self.context, place, (&found.access, &digest), found.timeout).await;
-            verified.map_err(|error| chart_failure(&ChartError::new(ChartFault::Verification, error.message)))?;
+            verified.map_err(|error| unproven(&error.message))?;
         }
         found.reference = Reference::Digest(digest);
-        Ok(proof)
+        Ok(Some(signatures))
     }
+}
+
+/// The package, and who signed its provenance file where one is asked for.
+pub(super) async fn package_registry(
+    found: &Found,
+    target: Target,
+    provenance: Option<Provenance>,
+) -> Result<Made, Failure> {
+    let manifest = found.manifest().await?;
+    let signed = match provenance {
+        Some(provenance) => Some(provenance.verify(found.provenance(&manifest).await?).await?),
+        None => None,
+    };
+    let bytes = found.package(&manifest).await?;
+    target.package(bytes, "its tag", signed).await
+}
+
+/// What `spec.verify` asks for, with what its Secrets hold.
+async fn demand<'o>(
+    context: &Context,
+    namespace: &str,
+    verify: &'o HelmChartVerification,
+) -> Result<Demand<'o>, Failure> {
+    let demand = Demand::read(context, namespace, Asked::from(verify)).await;
+    demand.map_err(|Unverified { message, terminal }| Failure {
+        condition: condition::SOURCE_VERIFIED,
+        reason: reason::VERIFICATION_ERROR,
+        message,
+        terminal,
+    })
 }
 
 /// One step, which may take up to `timeout`.

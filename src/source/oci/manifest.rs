@@ -18,6 +18,9 @@ pub const HELM_CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzi
 /// Media type of that layer in charts pushed by Helm before 3.7.
 const OLD_HELM_CHART: &str = "application/tar+gzip";
 
+/// Media type of the layer that holds the provenance file of a chart.
+pub const HELM_PROVENANCE: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
+
 /// What a manifest refers to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -101,6 +104,11 @@ impl Manifest {
     pub fn chart_layer(&self) -> Result<&Descriptor, String> {
         self.layer(Some(HELM_CHART)).or_else(|error| self.layer(Some(OLD_HELM_CHART)).map_err(|_| error))
     }
+
+    /// The layer that holds the provenance file of a Helm chart.
+    pub fn provenance_layer(&self) -> Option<&Descriptor> {
+        self.layer(Some(HELM_PROVENANCE)).ok()
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +130,7 @@ mod tests {
         assert_eq!(manifest.layer(None).unwrap().size, 1);
         assert_eq!(manifest.layer(Some("")).unwrap().size, 1);
         assert_eq!(manifest.chart_layer().unwrap().size, 2);
+        assert_eq!(manifest.provenance_layer(), None);
         assert_eq!(manifest.annotations["x"], "y");
         let error = manifest.layer(Some("z")).unwrap_err();
         assert!(error.contains("'z'") && error.contains(HELM_CHART), "{error}");

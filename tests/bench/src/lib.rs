@@ -48,6 +48,16 @@
 //! charts.publish(&fixture_chart("nodejs"), "1.2.3"); // tests/fixtures/charts/{nodejs,hooks}
 //! ```
 //!
+//! Packages can be signed by helm itself:
+//!
+//! ```no_run
+//! use fairlead_testbench::signing::PgpKey;
+//! use fairlead_testbench::{ChartServer, Helm, SignedPackage, fixture_chart};
+//!
+//! let (charts, key) = (ChartServer::start(), PgpKey::generate());
+//! SignedPackage::make(Helm::V4, &fixture_chart("nodejs"), "1.2.3", &key).publish(&charts); // with its .prov
+//! ```
+//!
 //! And an OCI registry, `crane registry serve`:
 //!
 //! ```no_run
@@ -159,6 +169,7 @@ pub mod otlp_collector;
 pub mod pki;
 pub mod ports;
 pub mod prometheus;
+pub mod provenance;
 pub mod proxy;
 pub mod registry;
 pub mod runtime;
@@ -182,6 +193,7 @@ pub use notation::NotationKey;
 pub use operator::{Operator, OperatorBuilder};
 pub use otlp_collector::OtlpCollector;
 pub use prometheus::Prometheus;
+pub use provenance::SignedPackage;
 pub use registry::{OciRegistry, tarball};
 pub use s3_server::S3Server;
 pub use sigstore::Sigstore;

@@ -226,9 +226,17 @@ impl OciRegistry {
         let (_, archive) = package(chart, version);
         let file = self.scratch.path().join(format!("chart-{version}.tgz"));
         std::fs::write(&file, archive).expect("write a package");
+        self.push_package(repository, &file);
+    }
+
+    /// `helm push` of a package, and of the provenance file beside it, to `<repository>/<name of the chart>`.
+    ///
+    /// # Panics
+    /// When helm fails.
+    pub fn push_package(&self, repository: &str, file: &Path) {
         let target = format!("oci://{}/{repository}", self.address);
         let mut helm = Command::new(Helm::V4.path());
-        helm.args(["push", "--plain-http"]).arg(&file).arg(target).env("HELM_CONFIG_HOME", self.scratch.path());
+        helm.args(["push", "--plain-http"]).arg(file).arg(target).env("HELM_CONFIG_HOME", self.scratch.path());
         run(&mut helm);
     }
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use pgp::composed::{ArmorOptions, DetachedSignature, KeyType, SecretKeyParamsBuilder, SignedSecretKey};
 use pgp::crypto::hash::HashAlgorithm;
+use pgp::ser::Serialize as _;
 use pgp::types::{KeyDetails as _, Password};
 
 use crate::git_server::SshKey;
@@ -39,6 +40,22 @@ impl PgpKey {
     /// Never: a fresh key can be written.
     pub fn public(&self) -> String {
         self.0.to_public_key().to_armored_string(ArmorOptions::default()).expect("write a key")
+    }
+
+    /// The public key as `gpg --export` writes it.
+    ///
+    /// # Panics
+    /// Never: a fresh key can be written.
+    pub fn public_binary(&self) -> Vec<u8> {
+        self.0.to_public_key().to_bytes().expect("write a key")
+    }
+
+    /// The secret key as `gpg --export-secret-keys` writes it.
+    ///
+    /// # Panics
+    /// Never: a fresh key can be written.
+    pub fn secret_binary(&self) -> Vec<u8> {
+        self.0.to_bytes().expect("write a key")
     }
 
     /// Its id: 16 hexadecimal digits.
