@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use url::Url;
@@ -17,7 +18,10 @@ use url::Url;
 use crate::api::notification::v1::ReceiverType;
 use crate::cel;
 use crate::helm::storage;
+use crate::openpgp::cleartext::Cleartext;
 use crate::receiver::{authenticate, filter};
+use crate::source::chart::Metadata;
+use crate::source::chart::provenance::{Keys, Signed, digest_of};
 use crate::source::{archive as tar_archive, index};
 use crate::sync::manifest::Manifest;
 use crate::values::path::Reading;
@@ -28,10 +32,11 @@ use crate::yaml;
 pub type Entry = fn(&[u8]);
 
 /// All of them, by name.
-pub const ENTRIES: [(&str, Entry); 6] = [
+pub const ENTRIES: [(&str, Entry); 7] = [
     ("manifest", manifest),
     ("index", index),
     ("archive", archive),
+    ("provenance", provenance),
     ("release", release),
     ("values", values),
     ("webhook", webhook),
@@ -89,6 +94,21 @@ pub fn archive(data: &[u8]) {
 
 const BLOCK: usize = 512;
 const MOST: u64 = 16 << 10;
+
+/// A key ring, and the provenance file of a chart.
+pub fn provenance(data: &[u8]) {
+    let begin = b"-----BEGIN PGP SIGNED MESSAGE-----";
+    let start = data.windows(begin.len()).position(|bytes| bytes == begin).unwrap_or_default();
+    let (ring, file) = data.split_at(start);
+    let keys = Keys::from_secret(&BTreeMap::from([("ring".to_owned(), ByteString(ring.to_vec()))]));
+    let chart = Metadata { name: "nodejs".to_owned(), version: "1.0.0".to_owned() };
+    let _ = Signed::read(file, &chart, &keys, Timestamp::UNIX_EPOCH).and_then(|signed| signed.check("00"));
+    let Ok(text) = Cleartext::read(std::str::from_utf8(file).unwrap_or_default()) else { return };
+    let _ = digest_of(text.lines(), &chart);
+    let escaped: Vec<_> = text.lines().iter().map(|line| format!("- {line}\n")).collect();
+    let written = format!("-----BEGIN PGP SIGNED MESSAGE-----\n\n{}{}", escaped.concat(), text.signature);
+    assert!(Cleartext::read(&written).as_ref() == Ok(&text), "what was written is not what is read");
+}
 
 /// A release's record: an even first byte is followed by what the Secret holds, an odd one by the JSON in it.
 pub fn release(data: &[u8]) {
