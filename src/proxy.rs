@@ -78,7 +78,8 @@ impl Proxy {
             return Err(ProxyError::BadAddress(kinds));
         }
         if address.scheme() == "socks5" {
-            // The proxy looks names up: it may know hosts that we do not. Only so do git and the HTTP client leave it to it.
+            // The proxy is to look names up, since it may know hosts that we do not: for curl and the
+            // HTTP client, that takes another scheme.
             address.set_scheme("socks5h").map_err(|()| ProxyError::BadAddress(kinds))?;
         }
         let secret = |text: &str| Zeroizing::new(text.to_owned());
