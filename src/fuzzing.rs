@@ -22,7 +22,7 @@ use crate::openpgp::cleartext::Cleartext;
 use crate::receiver::{authenticate, filter};
 use crate::source::chart::Metadata;
 use crate::source::chart::provenance::{Keys, Signed, digest_of};
-use crate::source::{archive as tar_archive, index};
+use crate::source::{archive as tar, index};
 use crate::sync::manifest::Manifest;
 use crate::values::path::Reading;
 use crate::values::{Content, FetchedReference, compose, merge::Origin};
@@ -74,8 +74,8 @@ pub fn index(data: &[u8]) {
 
 /// A tar. Its checksums are set right, so that what a change has hit is read at all.
 pub fn archive(data: &[u8]) {
-    let mut tar = data.to_vec();
-    for block in tar.chunks_exact_mut(BLOCK).filter(|block| &block[257..262] == b"ustar") {
+    let mut bytes = data.to_vec();
+    for block in bytes.chunks_exact_mut(BLOCK).filter(|block| &block[257..262] == b"ustar") {
         block[148..156].fill(b' ');
         let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
         block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -83,17 +83,11 @@ pub fn archive(data: &[u8]) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let into = dir.path().join("into");
     std::fs::create_dir(&into).expect("make a directory");
-    let _ = tar_archive::unpack(tar.as_slice(), &into);
+    let _ = tar::unpack(bytes.as_slice(), &into);
     assert_eq!(std::fs::read_dir(dir.path()).expect("read a directory").count(), 1, "a file is outside");
-    let mut zipped = GzEncoder::new(Vec::new(), Compression::fast());
-    let zipped = zipped.write_all(&tar).and_then(|()| zipped.finish()).expect("write to memory");
-    if let Ok(files) = tar_archive::read_files(zipped.as_slice(), MOST) {
-        assert!(files.values().map(Vec::len).sum::<usize>() as u64 <= MOST, "more than the limit");
-    }
 }
 
 const BLOCK: usize = 512;
-const MOST: u64 = 16 << 10;
 
 /// A key ring, and the provenance file of a chart.
 pub fn provenance(data: &[u8]) {
