@@ -180,3 +180,55 @@ async fn the_deletion_policy_decides_what_goes_with_a_kustomization() {
     gone("held").await;
     assert_eq!(state(world.live("v1", "ConfigMap", ns, "held").await.as_ref()), "gone");
 }
+
+#[tokio::test]
+async fn what_is_told_to_stay_stays() {
+    let world = World::new("stay", &[("README.md", Some("x"))]).await;
+    let ns = world.id.clone();
+    let map = |name: &str| config_map(&ns, name, "1");
+    let with = |name: &str, metadata: &str| map(name).replacen("metadata:\n", &format!("metadata:\n  {metadata}\n"), 1);
+    let label = "labels: {kustomize.toolkit.fluxcd.io/prune: disabled}";
+    let files = [
+        ("suspended/a.yaml", map("suspended")),
+        ("unpruned/a.yaml", map("unpruned")),
+        ("unpruned/rest.yaml", map("rest")),
+        ("pruned/paused.yaml", map("paused")),
+        ("pruned/labelled.yaml", with("labelled", label)),
+        ("pruned/gone.yaml", map("gone")),
+        ("pruned/last.yaml", map("last")),
+    ];
+    let first: Vec<_> = files.iter().map(|(path, text)| (*path, Some(text.as_str()))).collect();
+    world.releases.commit("First", &first);
+    for (name, prune) in [("suspended", true), ("unpruned", false), ("pruned", true)] {
+        world.follow_as(name, &[&format!("path: {name}"), &format!("prune: {prune}")]);
+    }
+    let applied = async |name: &str| {
+        let head = format!("main@sha1:{}", world.releases.head("main"));
+        let verdict = world.verdict_of(name, |status| status.last_applied_revision.as_ref() == Some(&head)).await;
+        verdict.is_ready();
+    };
+    for name in ["suspended", "unpruned", "pruned"] {
+        applied(name).await;
+    }
+    let kubectl = |args: &[&str]| world.bench.kubectl(&[&["-n", &ns][..], args].concat());
+    kubectl(&["annotate", "configmap", "paused", "kustomize.toolkit.fluxcd.io/reconcile=disabled"]);
+    kubectl(&["patch", "kustomization", "suspended", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#]);
+    // Returns when the Kustomization is gone.
+    kubectl(&["delete", "kustomization", "suspended"]);
+
+    let left = ["unpruned/a.yaml", "pruned/paused.yaml", "pruned/labelled.yaml", "pruned/gone.yaml"];
+    world.releases.commit("Leave", &left.map(|path| (path, None)));
+    applied("unpruned").await;
+    applied("pruned").await;
+    for (name, end) in [
+        ("suspended", "there"),
+        ("unpruned", "there"),
+        ("rest", "there"),
+        ("paused", "there"),
+        ("labelled", "there"),
+        ("gone", "gone"),
+        ("last", "there"),
+    ] {
+        assert_eq!(state(world.live("v1", "ConfigMap", &ns, name).await.as_ref()), end, "{name}");
+    }
+}
