@@ -206,6 +206,8 @@ fn senders() -> Vec<Sender> {
         sender("generic-hmac", None, "X-Signature", sha1),
         sender("generic-hmac", None, "X-Signature", signature),
         sender("generic-hmac", None, "X-Signature", sha512),
+        sender("harbor", None, "Authorization", |token, _| token.to_owned()),
+        sender("nexus", None, "X-Nexus-Webhook-Signature", mac::<Hmac<Sha1>>),
     ]
 }
 
@@ -242,7 +244,7 @@ async fn each_sender_proves_itself_in_its_own_way() {
         for wrong in [None, Some(String::new()), Some(proof("another token", &body))] {
             assert_eq!(send(named, wrong).await, 400, "{case}");
         }
-        if header != "X-Gitlab-Token" {
+        if proof(TOKEN, "a body") != proof(TOKEN, "another body") {
             assert_eq!(send(named, Some(proof(TOKEN, "another body"))).await, 400, "{case}");
         }
         if event.is_some() {
@@ -250,6 +252,74 @@ async fn each_sender_proves_itself_in_its_own_way() {
         }
         assert_eq!(scene.see::<GitRepository>("releases").await.revision(), revision, "{case}: nothing of this counts");
         assert_eq!(send(named, Some(proof(TOKEN, &body))).await, 200, "{case}");
+        revision = format!("main@sha1:{commit}");
+        scene.ready_at::<GitRepository>("releases", &revision).await;
+    }
+}
+
+/// Headers and body of a call; what is wrong with another body; the filter that it passes.
+struct Unsigned {
+    kind: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+    malformed: &'static str,
+    filter: &'static str,
+}
+
+fn unsigned() -> Vec<Unsigned> {
+    let sender = |kind, body: Value, malformed, filter| {
+        let headers = vec![("Content-Type", "application/json".to_owned())];
+        Unsigned { kind, headers, body: body.to_string(), malformed, filter }
+    };
+    let docker = json!({"push_data": {"tag": "1"}, "repository": {"repo_url": "https://hub.docker.com/r/a/b"}});
+    let quay = json!({"docker_url": "quay.io/a/b", "updated_tags": ["1"]});
+    let acr = json!({"action": "push", "target": {"repository": "a", "tag": "1"}});
+    let context = json!({"version": "0.4.1", "id": "1", "source": "/ci", "type": "dev.cdevents.change.merged.0.2.0",
+                         "timestamp": "2026-01-02T03:04:05Z"});
+    let event = json!({"context": context, "subject": {"id": "x", "content": {}}});
+    let mut cdevents = sender("cdevents", event, r#"{"context": {}}"#, "req.subject.id == 'x'");
+    cdevents.headers.push(("ce-type", "dev.cdevents.change.merged.0.2.0".to_owned()));
+    // GitHub's other encoding, which is signed as it is sent.
+    let form = "payload=%7B%22ref%22%3A%22refs%2Fheads%2Fmain%22%7D".to_owned();
+    let headers = vec![
+        ("Content-Type", "application/x-www-form-urlencoded".to_owned()),
+        ("X-GitHub-Event", "push".to_owned()),
+        ("X-Hub-Signature-256", signature(TOKEN, &form)),
+    ];
+    vec![
+        sender("dockerhub", docker, r#"{"push_data": "x"}"#, "req.push_data.tag == '1'"),
+        sender("quay", quay, r#"{"updated_tags": "1"}"#, "req.docker_url == 'quay.io/a/b'"),
+        sender("acr", acr, "[1]", "req.target.tag == '1'"),
+        cdevents,
+        Unsigned {
+            kind: "github",
+            headers,
+            body: form,
+            malformed: "payload=%7B%7D",
+            filter: "req.ref == 'refs/heads/main'",
+        },
+    ]
+}
+
+#[tokio::test]
+async fn senders_that_sign_nothing_or_send_a_form_are_read_in_their_own_way() {
+    let server = GitServer::start();
+    let releases = server.repository("releases");
+    let first = releases.commit("First", &[("a", Some("0"))]);
+    let hooks = Hooks::start("unsigned", &[]).await;
+    let scene = &hooks.scene;
+    let spec = json!({"url": server.url(&releases), "interval": "1h", "ref": {"branch": "main"}});
+    scene.apply("GitRepository", "releases", &spec);
+    let mut revision = format!("main@sha1:{first}");
+    scene.ready_at::<GitRepository>("releases", &revision).await;
+    for Unsigned { kind, headers, body, malformed, filter } in unsigned() {
+        hooks.receiver(kind, kind, &json!([git("releases")]), &json!({"resourceFilter": filter}));
+        let path = hooks.path(kind).await;
+        let commit = releases.commit("Next", &[("a", Some(kind))]);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(hooks.post(&path, &headers, malformed).await, 400, "{kind}");
+        assert_eq!(scene.see::<GitRepository>("releases").await.revision(), revision, "{kind}: it does not count");
+        assert_eq!(hooks.post(&path, &headers, &body).await, 200, "{kind}");
         revision = format!("main@sha1:{commit}");
         scene.ready_at::<GitRepository>("releases", &revision).await;
     }
