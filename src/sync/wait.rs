@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// Objects looked at at the same time.
 const CONCURRENCY: usize = 8;
+/// What a health check without `apiVersion` is about, as in Flux: its first ones were for workloads alone.
+const DEFAULT_API_VERSION: &str = "apps/v1";
 /// How many unhealthy objects a message names.
 const SHOWN: usize = 5;
 
@@ -53,7 +55,8 @@ pub fn awaited(object: &Kustomization, inventory: &Inventory, exceptions: &Excep
     let spec = &object.spec;
     let (own_namespace, own_name) = namespaced_name(object);
     let named = |reference: &crate::api::meta::NamespacedObjectKindReference| {
-        let (group, version) = split_api_version(reference.api_version.as_deref().unwrap_or("v1"));
+        let given = reference.api_version.as_deref().filter(|given| !given.is_empty());
+        let (group, version) = split_api_version(given.unwrap_or(DEFAULT_API_VERSION));
         let namespace = reference.namespace.clone().filter(|namespace| !namespace.is_empty());
         let id = ObjectId {
             namespace: namespace.unwrap_or_else(|| own_namespace.clone()),
@@ -249,12 +252,19 @@ mod tests {
         };
         assert_eq!(of(json!({})), (false, Vec::new()));
         let once = Awaited { id: id("web", "batch", "Job", "once"), version: "v1".to_owned(), vanishes: true };
-        let checks = json!([{"kind": "ConfigMap", "name": "a"},
+        let checks = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "a"}, {"kind": "Deployment", "name": "c"},
+            {"apiVersion": "", "kind": "StatefulSet", "name": "d"},
             {"apiVersion": "apps/v1", "kind": "Deployment", "name": "b", "namespace": "web"}]);
         assert_eq!(of(json!({"wait": true, "healthChecks": checks})), (true, vec![once]));
         let (asked, named) = of(json!({"healthChecks": checks}));
         let named: Vec<_> = named.into_iter().map(|one| one.id).collect();
         assert!(asked);
-        assert_eq!(named, [id("flux-system", "", "ConfigMap", "a"), id("web", "apps", "Deployment", "b")]);
+        let expected = [
+            id("flux-system", "", "ConfigMap", "a"),
+            id("flux-system", "apps", "Deployment", "c"),
+            id("flux-system", "apps", "StatefulSet", "d"),
+            id("web", "apps", "Deployment", "b"),
+        ];
+        assert_eq!(named, expected);
     }
 }
