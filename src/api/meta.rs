@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{self, string_enum};
+use super::schema::{self, lenient, string_enum};
 
 pub use super::duration::Duration;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -68,7 +68,7 @@ pub struct DependencyReference {
     pub namespace: Option<String>,
     /// CEL expression over `self` (the dependent) and `dep` (the object waited for) that says
     /// when it counts as ready, instead of its `Ready` condition.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
     pub ready_expr: Option<String>,
 }
 

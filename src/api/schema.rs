@@ -96,6 +96,14 @@ pub(super) mod lenient {
         Ok(value.and_then(|value| serde_json::from_value(value).ok()))
     }
 
+    /// Text that is set; empty text is none, as it is for clients whose text cannot be absent.
+    pub(in crate::api) fn text<'de, D>(deserializer: D) -> Result<Option<String>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
+    }
+
     pub(in crate::api) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
     where
         D: Deserializer<'de>,

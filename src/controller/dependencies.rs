@@ -59,6 +59,9 @@ mod tests {
         };
         let all = [reference(None), reference(Some("dep.a == self.a")), reference(Some("dep.a == other.a"))];
         assert_eq!(invalid(&all[..2]), None);
+        let empty: DependencyReference =
+            serde_json::from_value(json!({"name": "a", "readyExpr": ""})).expect("a reference");
+        assert_eq!(empty, reference(None), "empty text is none");
         let said = "spec.dependsOn[2].readyExpr: column 10: undeclared reference to 'other'";
         assert_eq!(invalid(&all), Some(format!("{TERMINAL}: {said}")));
     }

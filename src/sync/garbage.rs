@@ -97,13 +97,16 @@ async fn to_delete(
 /// Which of the objects still exist and are ours to wait for.
 pub async fn remaining(resolver: &Resolver, ids: impl Iterator<Item = (ObjectId, String)>) -> Vec<ObjectId> {
     let found = futures::stream::iter(ids).map(|(id, version)| async move {
-        let api = api(resolver, &id, &version).await.ok().flatten()?;
-        let live = api.get_metadata_opt(&id.name).await;
         // When the API server cannot say, the object counts as there: it is looked at again.
-        let deleting = live.map_or(true, |live| live.is_some_and(|live| live.metadata.deletion_timestamp.is_some()));
-        deleting.then_some(id)
+        is_going(resolver, &id, &version).await.unwrap_or(true).then_some(id)
     });
     found.buffer_unordered(CONCURRENCY).filter_map(std::future::ready).collect().await
+}
+
+async fn is_going(resolver: &Resolver, id: &ObjectId, version: &str) -> Result<bool, String> {
+    let Some(api) = api(resolver, id, version).await? else { return Ok(false) };
+    let live = api.get_metadata_opt(&id.name).await.map_err(|error| error.to_string())?;
+    Ok(live.is_some_and(|live| live.metadata.deletion_timestamp.is_some()))
 }
 
 /// The API of an object's kind; `None` when no version of the kind is served any more, which means
@@ -119,5 +122,23 @@ async fn api(resolver: &Resolver, id: &ObjectId, version: &str) -> Result<Option
         Ok(api) => Ok(Some(api)),
         Err(ResolveError::UnknownKind { .. }) => Ok(None),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::{Client, Config};
+
+    #[tokio::test]
+    async fn what_nobody_can_say_the_end_of_is_still_waited_for() {
+        // Nothing listens there, so that not even the kind is known.
+        let nowhere =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a free port");
+        let config = Config::new(format!("http://{nowhere}").parse().expect("a URL"));
+        let resolver = Resolver::new(Client::try_from(config).expect("a client"));
+        let id = ObjectId::parse("apps_a__ConfigMap").expect("an id");
+        let entries = std::iter::once((id.clone(), "v1".to_owned()));
+        assert_eq!(remaining(&resolver, entries).await, [id]);
     }
 }

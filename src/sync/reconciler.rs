@@ -476,4 +476,7 @@ mod tests {
         spec.decryption.as_mut().unwrap().service_account_name = Some("sops".to_owned());
         assert_eq!(must_not_be_ignored(&spec), ["spec.decryption.serviceAccountName"]);
     }
+        let empty = serde_json::json!({"provider": "sops", "serviceAccountName": ""});
+        spec.decryption = Some(serde_json::from_value(empty).unwrap());
+        assert!(must_not_be_ignored(&spec).is_empty());
 }

@@ -199,7 +199,7 @@ pub struct Decryption {
     /// What decrypts them.
     pub provider: DecryptionProvider,
     /// Service account in this namespace whose cloud identity reads the keys from a key service.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
     pub service_account_name: Option<String>,
     /// Secret that holds the private keys or the credentials of a key service.
     #[serde(skip_serializing_if = "Option::is_none")]

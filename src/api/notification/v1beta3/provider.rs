@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::api::meta::{Duration, LocalObjectReference};
-use crate::api::schema::{self, string_enum};
+use crate::api::schema::{self, lenient, string_enum};
 
 string_enum! {
     /// Whom a notification is sent to, and so what it looks like.
@@ -94,7 +94,7 @@ pub struct ProviderSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
     /// Service account to log in to a cloud as, with the types of clouds.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
     pub service_account_name: Option<String>,
     /// Secret with `ca.crt`, or `tls.crt` and `tls.key`, or all three.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +104,6 @@ pub struct ProviderSpec {
     pub suspend: bool,
     /// CEL expression over `event`, `alert` and `provider` that gives the name of a commit
     /// status, with the types of commit statuses.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
     pub commit_status_expr: Option<String>,
 }

@@ -80,7 +80,7 @@ pub struct BucketSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalObjectReference>,
     /// Service account in this namespace whose cloud identity logs in.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
     pub service_account_name: Option<String>,
     /// Secret with `ca.crt`, and `tls.crt` and `tls.key` for mutual TLS.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -46,7 +46,7 @@ pub struct HelmChartSpec {
     pub chart: String,
     /// Version or range of versions; not used for a chart in a git repository or bucket.
     #[schemars(extend("default" = "*"))]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
     pub version: Option<String>,
     /// The source that holds the chart.
     pub source_ref: LocalHelmChartSourceReference,
