@@ -6,6 +6,7 @@ use crate::values::fetch::Data;
 use crate::yaml;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::Value;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::path::Path;
@@ -39,6 +40,24 @@ const INHERITED: [&str; 24] = [
     "VAULT_CACERT",
     "VAULT_NAMESPACE",
 ];
+
+/// Those that say where a key service is, not who asks.
+const PLACES: [&str; 10] = [
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_ENDPOINT_URL",
+    "AZURE_AUTHORITY_HOST",
+    "GOOGLE_CLOUD_PROJECT",
+    "VAULT_ADDR",
+    "VAULT_CACERT",
+    "VAULT_NAMESPACE",
+];
+
+/// Types of credentials of Google's that hold all that they need. Others may name a file or an address
+/// to take a token from, which would be the operator's.
+const GOOGLE_TYPES: [&str; 2] = ["service_account", "authorized_user"];
 
 /// What a Secret of keys holds.
 #[derive(Clone, Default)]
@@ -85,7 +104,7 @@ impl Keys {
                 return Ok(());
             }
             "sops.gcp-kms" => {
-                self.env.push(("GOOGLE_CREDENTIALS", Zeroizing::new(text.trim().to_owned())));
+                self.env.push(("GOOGLE_CREDENTIALS", google(name, text.trim())?));
                 return Ok(());
             }
             "sops.aws-kms" => &[
@@ -126,9 +145,16 @@ impl Keys {
         Ok(home)
     }
 
+    /// Whether a variable of the operator's counts. Its own credentials are not mixed with those of the
+    /// Secret: an address in there must not be told who the operator is.
+    fn inherits(&self, variable: &str) -> bool {
+        let service = |variable: &str| variable.split('_').next().map(str::to_owned);
+        PLACES.contains(&variable) || !self.env.iter().any(|(given, _)| service(given) == service(variable))
+    }
+
     /// Hands the keys to a call of sops; what it says of them is blanked out.
     pub fn give(&self, mut command: Command, home: &Path) -> Command {
-        for name in INHERITED {
+        for name in INHERITED.into_iter().filter(|name| self.inherits(name)) {
             if let Some(value) = std::env::var_os(name) {
                 command = command.env(name, value);
             }
@@ -137,6 +163,20 @@ impl Keys {
             command = command.env(name, value.as_str()).redact(value);
         }
         command.env("HOME", home).env("XDG_CONFIG_HOME", home).env("GNUPGHOME", home)
+    }
+}
+
+/// Credentials of Google's. Sops would take anything that is no JSON for the path of a file, which would be
+/// one of the operator's.
+fn google(entry: &str, text: &str) -> Result<Zeroizing<String>, String> {
+    let parsed: Value = serde_json::from_str(text).unwrap_or_default();
+    match parsed["type"].as_str() {
+        Some(kind) if GOOGLE_TYPES.contains(&kind) => Ok(Zeroizing::new(text.to_owned())),
+        _ => Err(format!(
+            "the entry `{entry}` must be JSON with a `type` that is one of {}; without the entry the operator's own \
+             identity counts",
+            GOOGLE_TYPES.join(", ")
+        )),
     }
 }
 
@@ -180,7 +220,7 @@ mod tests {
             ("sops.vault-token", " token\n"),
             ("sops.aws-kms", "aws_access_key_id: id\naws_secret_access_key: key\n"),
             ("sops.azure-kv", "tenantId: t\nclientId: c\nclientSecret: s\n"),
-            ("sops.gcp-kms", "{}"),
+            ("sops.gcp-kms", "{\"type\": \"service_account\"}\n"),
             ("other", "x"),
         ]))
         .unwrap_or_else(|error| panic!("{error}"));
@@ -191,7 +231,7 @@ mod tests {
             "AZURE_TENANT_ID=t",
             "AZURE_CLIENT_ID=c",
             "AZURE_CLIENT_SECRET=s",
-            "GOOGLE_CREDENTIALS={}",
+            "GOOGLE_CREDENTIALS={\"type\": \"service_account\"}",
             "VAULT_TOKEN=token",
             "SOPS_AGE_KEY=# c\nAGE-SECRET-KEY-1\nAGE-SECRET-KEY-2\n",
         ];
@@ -203,6 +243,24 @@ mod tests {
     }
 
     #[test]
+    fn credentials_of_a_secret_are_not_mixed_with_the_operator_s() {
+        let inherited = |entries: &[(&str, &str)]| {
+            let keys = Keys::read(&data(entries)).unwrap_or_else(|error| panic!("{error}"));
+            INHERITED.into_iter().filter(|name| keys.inherits(name)).collect::<Vec<_>>()
+        };
+        assert!(PLACES.iter().all(|place| INHERITED.contains(place)));
+        assert_eq!(inherited(&[("a.agekey", "AGE-SECRET-KEY-1")]), INHERITED);
+        let without = |service: &str| {
+            let counts = |name: &&str| !name.starts_with(service) || PLACES.contains(name);
+            INHERITED.into_iter().filter(counts).collect::<Vec<_>>()
+        };
+        assert_eq!(inherited(&[("sops.azure-kv", "authorityHost: https://elsewhere")]), without("AZURE_"));
+        assert_eq!(inherited(&[("sops.aws-kms", "aws_session_token: x")]), without("AWS_"));
+        assert_eq!(inherited(&[("sops.gcp-kms", r#"{"type": "authorized_user"}"#)]), without("GOOGLE_"));
+        assert!(!without("AZURE_").contains(&"AZURE_FEDERATED_TOKEN_FILE"));
+    }
+
+    #[test]
     fn bad_entries_are_named_and_not_shown() {
         let error = |name: &str, text: &str| Keys::read(&data(&[(name, text)])).err().expect("an error");
         for (name, text) in [
@@ -210,6 +268,10 @@ mod tests {
             ("a.asc", "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nhunter2"),
             ("sops.aws-kms", "a: [hunter2"),
             ("sops.azure-kv", "clientCertificate: hunter2"),
+            ("sops.gcp-kms", "/var/run/secrets/hunter2.json"),
+            ("sops.gcp-kms", "\"/var/run/secrets/hunter2.json\""),
+            ("sops.gcp-kms", r#"{"type": "external_account", "credential_source": {"file": "/hunter2"}}"#),
+            ("sops.gcp-kms", "{\"private_key\": \"hunter2\"}"),
         ] {
             let said = error(name, text);
             assert!(said.contains(&format!("`{name}`")) && !said.contains("hunter2"), "{said}");
