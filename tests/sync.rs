@@ -34,3 +34,5 @@ mod replay;
 mod sources;
 #[path = "sync/variables.rs"]
 mod variables;
+#[path = "sync/secrets.rs"]
+mod secrets;

@@ -4,7 +4,7 @@ mod ownership;
 mod refusal;
 mod unknown_field;
 
-pub use ownership::{Conflict, adopt};
+pub use ownership::{Conflict, adopt, adopt_texts, owns_texts};
 pub use refusal::{ApplyError, Refusal};
 
 use super::discovery::Resolved;

@@ -184,6 +184,8 @@ fn learn(redactor: &mut Redactor, before: &Value, after: &Value) {
         Value::Array(items) => items.iter().enumerate().for_each(|(index, item)| learn(redactor, &before[index], item)),
         Value::String(text) if before != after => {
             redactor.add(text);
+            // What the API server stores of `stringData`.
+            redactor.add(&BASE64.encode(text));
             if let Some(text) = BASE64.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
                 learn_text(redactor, &text);
             }

@@ -2,6 +2,8 @@
 
 use super::inventory::split_api_version;
 use crate::api::annotation::{OWNER_NAME, OWNER_NAMESPACE};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 
 /// Fields that the API server owns: a manifest that was dumped from a cluster has them.
@@ -36,7 +38,27 @@ pub fn prepare(manifest: &Value, namespaced: bool, target_namespace: Option<&str
         }
         own(metadata, owner);
     }
+    if object["apiVersion"] == "v1" && object["kind"] == "Secret" {
+        encode(&mut object);
+    }
     object
+}
+
+/// The texts of a Secret as the API server stores them: who applies `stringData` owns nothing of
+/// `data`, and a key that leaves it would stay for ever.
+fn encode(secret: &mut Value) {
+    let Some(Value::Object(texts)) = secret.as_object_mut().and_then(|secret| secret.remove("stringData")) else {
+        return;
+    };
+    if !secret["data"].is_object() {
+        secret["data"] = json!({});
+    }
+    for (key, text) in texts {
+        secret["data"][key] = match text {
+            Value::String(text) => BASE64.encode(text).into(),
+            other => other,
+        };
+    }
 }
 
 fn own(metadata: &mut Map<String, Value>, owner: &Owner) {
@@ -83,6 +105,33 @@ mod tests {
                          "labels": {OWNER_NAME: "apps", OWNER_NAMESPACE: "flux-system"}},
         });
         assert_eq!(prepare(&manifest, true, None, &owner()), expected);
+    }
+
+    #[test]
+    fn the_texts_of_a_secret_become_data_and_win() {
+        let secret = |fields: Value| {
+            let mut manifest =
+                json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "b"}});
+            manifest.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            let object = prepare(&manifest, true, None, &owner());
+            (object.get("data").cloned(), object.get("stringData").cloned())
+        };
+        let table = [
+            (json!({"data": {"a": "eA=="}}), Some(json!({"a": "eA=="}))),
+            (json!({"stringData": {"a": "y"}}), Some(json!({"a": "eQ=="}))),
+            (
+                json!({"data": {"a": "eA==", "b": "eA=="}, "stringData": {"a": "y"}}),
+                Some(json!({"a": "eQ==", "b": "eA=="})),
+            ),
+            (json!({"data": null, "stringData": {}}), Some(json!({}))),
+            (json!({"stringData": null}), None),
+            (json!({}), None),
+        ];
+        for (fields, data) in table {
+            assert_eq!(secret(fields.clone()), (data, None), "{fields}");
+        }
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "stringData": {"a": "y"}});
+        assert_eq!(prepare(&map, true, None, &owner())["stringData"], json!({"a": "y"}));
     }
 
     #[test]

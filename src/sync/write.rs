@@ -4,7 +4,9 @@ use super::desired::Owner;
 use super::ignored::without_ignored;
 use super::policy::{self, Step};
 use crate::drift::ignore::{IgnoreRules, Pointer};
-use crate::kube_ext::apply::{self, Applied, ApplyError, Change, FIELD_MANAGER, Refusal, adopt};
+use crate::kube_ext::apply::{
+    self, Applied, ApplyError, Change, FIELD_MANAGER, Refusal, adopt, adopt_texts, owns_texts,
+};
 use crate::kube_ext::discovery::Resolved;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
@@ -55,7 +57,7 @@ impl Writer<'_> {
             Step::Apply => {}
         }
         if let Some(known) = metadata.filter(|known| !policy::merges(manifest, Some(known)))
-            && take_over(&api, name, known).await?
+            && take_over(&api, resolved, name, known).await?
         {
             live = Live::read(&api, name, &ignored).await?;
         }
@@ -135,11 +137,25 @@ async fn metadata(api: &Api<DynamicObject>, name: &str) -> Result<Option<ObjectM
     Ok(found.map(|found| found.metadata))
 }
 
-/// Takes over what people changed by hand, so that the apply takes back what the manifest does not
+/// Takes over what people changed by hand, and what a Secret was told by `stringData`, so that the apply takes back what the manifest does not
 /// state; tells whether there was anything of it.
-async fn take_over(api: &Api<DynamicObject>, name: &str, live: &ObjectMeta) -> Result<bool, ApplyError> {
+async fn take_over(
+    api: &Api<DynamicObject>,
+    resolved: &Resolved,
+    name: &str,
+    live: &ObjectMeta,
+) -> Result<bool, ApplyError> {
     let entries = live.managed_fields.as_deref().unwrap_or_default();
-    let Some(adopted) = adopt(entries, FIELD_MANAGER) else {
+    let mut adopted = adopt(entries, FIELD_MANAGER);
+    let known = adopted.as_deref().unwrap_or(entries);
+    let is_secret = resolved.resource.group.is_empty() && resolved.resource.kind == "Secret";
+    if is_secret && owns_texts(known, FIELD_MANAGER) {
+        let secret = api.get_opt(name).await.map_err(|error| ApplyError::from_client(&error))?;
+        let data = secret.as_ref().and_then(|secret| secret.data["data"].as_object());
+        let keys = data.into_iter().flatten().map(|(key, _)| key.as_str());
+        adopted = Some(adopt_texts(known, FIELD_MANAGER, keys));
+    }
+    let Some(adopted) = adopted else {
         return Ok(false);
     };
     let mut patch = vec![

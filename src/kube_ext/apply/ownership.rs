@@ -3,8 +3,12 @@
 use crate::kube_ext::field_set::is_of_object;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use kube::core::Status;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fmt;
+
+/// The step to what a Secret holds, and the one to what it is told as text.
+const DATA: &str = "f:data";
+const TEXTS: &str = "f:stringData";
 
 /// Field managers of hands at a keyboard, as far as their name begins like that. One that is to
 /// last names another one (`--field-manager=flux-client-side-apply`).
@@ -41,16 +45,11 @@ pub(super) fn conflicts(status: &Status) -> Vec<Conflict> {
 /// applied, made `manager`'s own, so that its next apply takes back what it does not state. None
 /// when there is nothing of that kind.
 pub fn adopt(entries: &[ManagedFieldsEntry], manager: &str) -> Option<Vec<ManagedFieldsEntry>> {
-    let is_own = |entry: &ManagedFieldsEntry| {
-        entry.manager.as_deref() == Some(manager)
-            && entry.operation.as_deref() == Some("Apply")
-            && is_of_object(entry.subresource.as_deref())
-    };
     let (taken, mut kept): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(|entry| is_by_hand(entry, manager));
     if taken.is_empty() {
         return None;
     }
-    let own = kept.iter().position(is_own).map(|position| kept.remove(position));
+    let own = kept.iter().position(|entry| is_own(entry, manager)).map(|position| kept.remove(position));
     let mut taken = taken.into_iter();
     let mut own = own.or_else(|| taken.next())?;
     own.manager = Some(manager.to_owned());
@@ -62,6 +61,47 @@ pub fn adopt(entries: &[ManagedFieldsEntry], manager: &str) -> Option<Vec<Manage
     }
     kept.push(own);
     Some(kept)
+}
+
+/// Whether `manager` has applied a Secret by its `stringData`: then nobody owns what became of it.
+pub fn owns_texts(entries: &[ManagedFieldsEntry], manager: &str) -> bool {
+    entries.iter().any(|entry| is_own(entry, manager) && set_of(entry, TEXTS).is_some())
+}
+
+/// The managed fields with these keys of a Secret's `data` made `manager`'s own, as far as nobody
+/// else has them; they came by `stringData`, of today or of an earlier apply.
+pub fn adopt_texts<'k>(
+    entries: &[ManagedFieldsEntry],
+    manager: &str,
+    keys: impl IntoIterator<Item = &'k str>,
+) -> Vec<ManagedFieldsEntry> {
+    let mut entries = entries.to_vec();
+    let is_others = |key: &String| {
+        let mut others = entries.iter().filter(|entry| !is_own(entry, manager));
+        others.any(|entry| {
+            [DATA, TEXTS].into_iter().any(|set| set_of(entry, set).is_some_and(|set| set.get(key).is_some()))
+        })
+    };
+    let keys = keys.into_iter().map(|key| format!("f:{key}")).filter(|key| !is_others(key));
+    let data: Map<String, Value> = keys.map(|key| (key, Value::Object(Map::new()))).collect();
+    let own = entries.iter_mut().find(|entry| is_own(entry, manager));
+    if let Some(Value::Object(fields)) = own.and_then(|own| own.fields_v1.as_mut()).map(|fields| &mut fields.0) {
+        fields.remove(TEXTS);
+        if !data.is_empty() {
+            union(fields.entry(DATA).or_insert(Value::Null), Value::Object(data));
+        }
+    }
+    entries
+}
+
+fn set_of<'e>(entry: &'e ManagedFieldsEntry, field: &str) -> Option<&'e Value> {
+    entry.fields_v1.as_ref()?.0.get(field)
+}
+
+fn is_own(entry: &ManagedFieldsEntry, manager: &str) -> bool {
+    entry.manager.as_deref() == Some(manager)
+        && entry.operation.as_deref() == Some("Apply")
+        && is_of_object(entry.subresource.as_deref())
 }
 
 fn is_by_hand(entry: &ManagedFieldsEntry, own: &str) -> bool {
@@ -124,6 +164,23 @@ mod tests {
         assert_eq!(serde_json::to_value(adopted).unwrap(), expected);
         assert_eq!(adopt(&entries(json!([{"manager": "helm", "operation": "Update"}])), "me"), None);
         assert_eq!(adopt(&[], "me"), None);
+    }
+
+    #[test]
+    fn what_nobody_owns_of_a_secret_that_was_applied_by_its_texts_becomes_ours() {
+        let given = |own: Value| {
+            entries(json!([
+                {"manager": "them", "operation": "Apply", "fieldsV1": {"f:stringData": {"f:c": {}}}},
+                {"manager": "me", "operation": "Apply", "fieldsV1": own},
+                {"manager": "edit", "operation": "Update", "fieldsV1": {"f:data": {"f:d": {}}}},
+            ]))
+        };
+        let texts = given(json!({"f:stringData": {"f:a": {}}, "f:type": {}, "f:data": {"f:e": {}}}));
+        assert!(owns_texts(&texts, "me") && owns_texts(&texts, "them") && !owns_texts(&texts, "edit"));
+        let adopted = adopt_texts(&texts, "me", ["a", "b", "c", "d", "e"]);
+        assert_eq!(adopted, given(json!({"f:data": {"f:a": {}, "f:b": {}, "f:e": {}}, "f:type": {}})));
+        assert!(!owns_texts(&adopted, "me"), "once is enough");
+        assert_eq!(adopt_texts(&given(json!({"f:stringData": {}})), "me", ["c"]), given(json!({})));
     }
 
     #[test]
