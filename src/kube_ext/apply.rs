@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// Flux's own field manager, so that objects change hands without a conflict.
 pub const FIELD_MANAGER: &str = "kustomize-controller";
 
+/// What sops notes on an object that it has encrypted.
+const SOPS: &str = "sops";
+
 /// What an apply did to the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -89,6 +92,10 @@ pub async fn apply_as(
             Err(error) if !force && !error.conflicts.is_empty() => {
                 force = true;
                 taken = error.conflicts;
+            }
+            // Without it nobody could tell any more that the rest is encrypted, or decrypt it.
+            Err(error) if manifest.get(SOPS).is_some() && unknown_field::names(&error.message, SOPS) => {
+                return Err(ApplyError::encrypted());
             }
             Err(error) => {
                 let removed = unknown_field::remove(&mut manifest, &error.message);

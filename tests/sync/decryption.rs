@@ -146,10 +146,32 @@ async fn what_is_encrypted_is_applied_in_plain() {
     verdict.complains(&["production/over/kustomization.yaml: kustomize build failed"]);
     shows_nothing(&world, &verdict.message);
 
-    // An encrypted Secret is not applied as it is.
-    world.follow_as("without", &["path: ./production", "prune: true", &target]);
-    let verdict = world.verdict_of("without", |_| true).await;
-    verdict.complains(&["Secret/plain: the Secret is encrypted by sops", "(set spec.decryption)"]);
+    // What is encrypted is not applied as it is: no Secret, and nothing else that sops' own field does not fit.
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: ciphered\ndata:\n  x: hunter2-map\n";
+    let map = safe.encrypt("manifest.yaml", map, &["--encrypted-regex", "^data$"]);
+    let noted = map.lines().position(|one| one == "sops:").expect("what sops notes") + 1;
+    let stays = "metadata:\n    annotations: {kustomize.toolkit.fluxcd.io/decrypt: disabled}\n";
+    let stays = plain.replacen("metadata:\n", stays, 1).replace("name: plain", "name: stays");
+    let beside = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: beside, namespace: {}}}\n", world.id);
+    let files = [
+        ("without/map.yaml", Some(map.as_str())),
+        ("without/secret.yaml", Some(&plain)),
+        ("without/stays.yaml", Some(&stays)),
+        ("without/beside.yaml", Some(&beside)),
+    ];
+    world.releases.commit("Encrypted", &files);
+    world.follow_as("without", &["path: ./without", "prune: true", &target]);
+    let verdict = world.verdict_saying("without", "1 of 4 objects applied").await;
+    verdict.complains(&[
+        "Secret/plain: the Secret is encrypted by sops",
+        "(set spec.decryption)",
+        &format!("without/map.yaml:{noted}: ConfigMap/{}/ciphered: the object is encrypted by sops", world.id),
+        "(set spec.decryption of the Kustomization, and no annotation",
+        &format!("Secret/{}/stays: the object is encrypted", world.id),
+    ]);
+    for (kind, name) in [("ConfigMap", "ciphered"), ("Secret", "stays")] {
+        assert!(world.live("v1", kind, &world.id, name).await.is_none(), "{kind} {name}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ pub enum Refusal {
     Invalid,
     /// A field that cannot change would change.
     Immutable,
+    /// It is encrypted by sops, and its kind has no place for what sops notes.
+    Encrypted,
     /// The object's namespace does not exist.
     NamespaceMissing,
     /// The object's namespace is being deleted.
@@ -46,6 +48,9 @@ impl ApplyError {
     pub fn fix(&self) -> &'static str {
         match self.refusal {
             Refusal::Immutable => "this field cannot change: delete the object once, or give it a new name",
+            Refusal::Encrypted => {
+                "set spec.decryption of the Kustomization, and no annotation kustomize.toolkit.fluxcd.io/decrypt: disabled"
+            }
             Refusal::NamespaceMissing => "add the Namespace to the folder, or create it",
             Refusal::Terminating => "it is applied again when the deletion is through",
             Refusal::KindMissing => "install the CRD of this kind",
@@ -78,6 +83,12 @@ impl ApplyError {
     /// The object is being deleted.
     pub fn terminating() -> Self {
         Self::new(Refusal::Terminating, "it is being deleted".to_owned())
+    }
+
+    /// What sops encrypted is no value of this object.
+    pub(super) fn encrypted() -> Self {
+        let message = "the object is encrypted by sops, and its kind cannot be applied encrypted";
+        Self { field: Some("sops".to_owned()), ..Self::new(Refusal::Encrypted, message.to_owned()) }
     }
 
     /// Adds what else there is to say.

@@ -28,6 +28,11 @@ pub(super) fn remove(manifest: &mut Value, message: &str) -> Vec<String> {
     removed
 }
 
+/// Whether the message names this field of the object itself.
+pub(super) fn names(message: &str, field: &str) -> bool {
+    undeclared(message).any(|path| path.strip_prefix('.') == Some(field))
+}
+
 /// The paths in `…: .spec.a: field not declared in schema`, one a line or alone.
 fn undeclared(message: &str) -> impl Iterator<Item = &str> {
     message.lines().filter_map(|line| {
@@ -105,6 +110,15 @@ mod tests {
         assert_eq!(remove(&mut manifest, many), ["metadata.tags", "spec.containers[name=\"web\"].imag"]);
         assert_eq!(manifest, json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "web"}]}}));
         assert!(remove(&mut manifest, many).is_empty());
+    }
+
+    #[test]
+    fn a_field_of_the_object_itself_is_told_from_others() {
+        let message = "errors:\n  .sops: field not declared in schema\n  .spec.tags: field not declared in schema";
+        assert!(names(message, "sops") && names(".a: field not declared in schema", "a"));
+        for other in ["tags", "spec", "sop", "errors"] {
+            assert!(!names(message, other), "{other}");
+        }
     }
 
     #[test]
