@@ -23,6 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// Annotation of what is no object of the cluster, such as a configuration for a function.
+const LOCAL: &str = "config.kubernetes.io/local-config";
+
 /// Builds folders of one Kustomization.
 pub struct Builder<'a> {
     /// The kustomize binary.
@@ -73,7 +76,9 @@ impl Builder<'_> {
         scan: Scan,
         redactor: &mut Redactor,
     ) -> (Vec<Manifest>, Vec<Problem>) {
-        let Scan { mut manifests, mut problems, overlays } = scan;
+        let Scan { manifests, mut problems, overlays } = scan;
+        let manifests = manifests.into_iter().flat_map(Manifest::flatten);
+        let mut manifests: Vec<_> = manifests.filter(|manifest| !is_local(&manifest.object)).collect();
         let needed = generate::is_needed(self.spec);
         if let Some(file) = scan::kustomization_file(folder).filter(|_| needed) {
             let built = self.merged(root, folder, &file, redactor).await;
@@ -244,6 +249,12 @@ impl Builder<'_> {
     }
 }
 
+/// Whether an object is for tools beside the folder; kustomize leaves such ones out as well.
+fn is_local(object: &Value) -> bool {
+    let value = object["metadata"]["annotations"].get(LOCAL);
+    value.is_some_and(|value| value != "false" && *value != false)
+}
+
 fn inside(root: &Path, path: &Path) -> PathBuf {
     path.strip_prefix(root).unwrap_or(path).to_owned()
 }
@@ -291,6 +302,18 @@ mod tests {
             without_place(said, Path::new("/data/a")),
             "accumulating resources from 'x.yaml': open production/x.yaml: no such file in ."
         );
+    }
+
+    #[test]
+    fn what_is_local_is_told_as_kustomize_tells_it() {
+        let object = |annotations: Value| json!({"kind": "A", "metadata": {"annotations": annotations}});
+        for value in ["true", "True", "yes", ""] {
+            assert!(is_local(&object(json!({LOCAL: value}))), "{value}");
+        }
+        for annotations in [json!({LOCAL: "false"}), json!({"a": "true"}), json!(null), json!("x")] {
+            assert!(!is_local(&object(annotations.clone())), "{annotations}");
+        }
+        assert!(!is_local(&json!("just words")));
     }
 
     #[test]

@@ -196,6 +196,7 @@ async fn what_is_told_to_stay_stays() {
         ("pruned/labelled.yaml", with("labelled", label)),
         ("pruned/gone.yaml", map("gone")),
         ("pruned/last.yaml", map("last")),
+        ("pruned/local.yaml", map("local")),
     ];
     let first: Vec<_> = files.iter().map(|(path, text)| (*path, Some(text.as_str()))).collect();
     world.releases.commit("First", &first);
@@ -216,8 +217,13 @@ async fn what_is_told_to_stay_stays() {
     // Returns when the Kustomization is gone.
     kubectl(&["delete", "kustomization", "suspended"]);
 
+    // What is for tools beside the folder has left it, too, and its kind is nobody's business.
+    let local = with("local", "annotations: {config.kubernetes.io/local-config: \"true\"}");
+    let function = local.replace("apiVersion: v1\nkind: ConfigMap", "apiVersion: fn.example/v1\nkind: Function");
     let left = ["unpruned/a.yaml", "pruned/paused.yaml", "pruned/labelled.yaml", "pruned/gone.yaml"];
-    world.releases.commit("Leave", &left.map(|path| (path, None)));
+    let mut changes: Vec<_> = left.iter().map(|path| (*path, None)).collect();
+    changes.extend([("pruned/local.yaml", Some(&*local)), ("pruned/function.yaml", Some(&*function))]);
+    world.releases.commit("Leave", &changes);
     applied("unpruned").await;
     applied("pruned").await;
     for (name, end) in [
@@ -227,6 +233,7 @@ async fn what_is_told_to_stay_stays() {
         ("paused", "there"),
         ("labelled", "there"),
         ("gone", "gone"),
+        ("local", "gone"),
         ("last", "there"),
     ] {
         assert_eq!(state(world.live("v1", "ConfigMap", &ns, name).await.as_ref()), end, "{name}");
