@@ -4,6 +4,8 @@
 #[path = "sync/world.rs"]
 mod world;
 
+#[path = "sync/asked.rs"]
+mod asked;
 #[path = "sync/bad_input.rs"]
 mod bad_input;
 #[path = "sync/builds.rs"]
@@ -30,9 +32,9 @@ mod policies;
 mod prune;
 #[path = "sync/replay.rs"]
 mod replay;
+#[path = "sync/secrets.rs"]
+mod secrets;
 #[path = "sync/sources.rs"]
 mod sources;
 #[path = "sync/variables.rs"]
 mod variables;
-#[path = "sync/secrets.rs"]
-mod secrets;

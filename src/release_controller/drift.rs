@@ -56,6 +56,8 @@ struct Occasion {
     version: i64,
     generation: Option<i64>,
     requested: Option<String>,
+    /// When somebody outside of the cluster, such as a webhook, asked for a look last.
+    asked: Option<Instant>,
 }
 
 impl Look {
@@ -110,6 +112,7 @@ impl Pass<'_> {
             version,
             generation: self.object.metadata.generation,
             requested: self.object.annotations().get(annotation::REQUESTED_AT).cloned(),
+            asked: self.controller.context.wakes.last(self.object.as_ref()),
         }
     }
 
@@ -137,12 +140,14 @@ impl Pass<'_> {
         };
         let objects = objects(stored.manifest(), target);
         let redactor = report::with_secrets(&inputs.redactor, &objects);
+        // Who asks from now on wants another look.
+        let occasion = self.occasion(version);
         let look = self.observer().look(&target.namespace, objects, &rules).await;
         let unseen = redactor.text(&look.unseen.join("\n")).into_owned();
         if look.drifted.is_empty() && !unseen.is_empty() {
             return Ok(self.cannot_be_seen(&unseen));
         }
-        self.looked = Some((target.clone(), Look { at: Instant::now(), occasion: self.occasion(version) }));
+        self.looked = Some((target.clone(), Look { at: Instant::now(), occasion }));
         if look.drifted.is_empty() {
             self.editor().not_drifted();
         }
@@ -272,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_look_is_due_once_an_interval_and_at_every_other_occasion() {
-        let occasion = Occasion { version: 1, generation: Some(1), requested: None };
+        let occasion = Occasion { version: 1, generation: Some(1), requested: None, asked: None };
         let at = Instant::now();
         let look = Look { at, occasion: occasion.clone() };
         let minute = Duration::from_mins(1);
@@ -282,6 +287,7 @@ mod tests {
         assert_eq!(rest(&occasion, 54), None);
         assert_eq!(rest(&Occasion { version: 2, ..occasion.clone() }, 0), None);
         assert_eq!(rest(&Occasion { generation: Some(2), ..occasion.clone() }, 0), None);
-        assert_eq!(rest(&Occasion { requested: Some("now".to_owned()), ..occasion }, 0), None);
+        assert_eq!(rest(&Occasion { requested: Some("now".to_owned()), ..occasion.clone() }, 0), None);
+        assert_eq!(rest(&Occasion { asked: Some(at), ..occasion }, 0), None);
     }
 }

@@ -21,6 +21,8 @@ pub struct Input {
     uid: Option<String>,
     generation: Option<i64>,
     requested_at: Option<String>,
+    /// When somebody outside of the cluster, such as a webhook, asked for it last.
+    asked: Option<Instant>,
     digest: String,
     revision: String,
     material: u64,
@@ -28,13 +30,20 @@ pub struct Input {
 }
 
 impl Input {
-    /// The input of a pass over this object with this artifact, and what has this digest, in this
-    /// cluster.
-    pub fn of(object: &Kustomization, artifact: &Artifact, material: u64, cluster: &Cluster) -> Self {
+    /// The input of a pass over this object, `asked` for then, with this artifact, and what has this
+    /// digest, in this cluster.
+    pub fn of(
+        object: &Kustomization,
+        asked: Option<Instant>,
+        artifact: &Artifact,
+        material: u64,
+        cluster: &Cluster,
+    ) -> Self {
         Self {
             uid: object.metadata.uid.clone(),
             generation: object.metadata.generation,
             requested_at: object.annotations().get(annotation::REQUESTED_AT).cloned(),
+            asked,
             digest: artifact.digest.clone(),
             revision: artifact.revision.clone(),
             material,

@@ -173,7 +173,8 @@ impl KustomizationController {
                 return self.finish(&object, &ending, &facts, &Told::default()).await;
             }
         };
-        let input = Input::of(&object, artifact, material.digest(), work.cluster);
+        let asked = self.context.wakes.last(object.as_ref());
+        let input = Input::of(&object, asked, artifact, material.digest(), work.cluster);
         let memory = self.memories.get(&object).filter(|memory| memory.input == input);
         let object = if memory.is_none() { self.begin(&object, artifact).await? } else { object };
         let interval = object.spec.interval.to_std().mul_f64(DUE_AFTER);
@@ -475,8 +476,8 @@ mod tests {
         assert!(must_not_be_ignored(&spec).is_empty());
         spec.decryption.as_mut().unwrap().service_account_name = Some("sops".to_owned());
         assert_eq!(must_not_be_ignored(&spec), ["spec.decryption.serviceAccountName"]);
-    }
         let empty = serde_json::json!({"provider": "sops", "serviceAccountName": ""});
         spec.decryption = Some(serde_json::from_value(empty).unwrap());
         assert!(must_not_be_ignored(&spec).is_empty());
+    }
 }

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fairlead_testbench::ports::free_port;
 use fairlead_testbench::{Helm, wait_for};
 use serde_json::{Value, json};
 
@@ -414,4 +415,33 @@ async fn a_secret_s_drift_is_undone_and_its_values_show_nowhere() {
             assert!(!text.contains(&STANDARD.encode(canary)), "{canary} shows encoded in the {place}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_webhook_asks_for_a_look() {
+    let world = World::new("drifthook").await;
+    let address = format!("127.0.0.1:{}", free_port());
+    let _operator = world.operator().args(["--receiver-listen", &address]).start().await;
+    world.apply(&world.release("ui", &detecting("enabled", &json!({}))));
+    world.apply(
+        &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token", "namespace": world.namespace},
+        "stringData": {"token": "some-token"}}),
+    );
+    world.apply(&json!({
+        "apiVersion": "notification.toolkit.fluxcd.io/v1", "kind": "Receiver",
+        "metadata": {"name": "hook", "namespace": world.namespace},
+        "spec": {"type": "generic", "secretRef": {"name": "token"}, "resources": [{"kind": "HelmRelease", "name": "ui"}]},
+    }));
+    world.says("ui", "Drifted", "False", "No drift").await;
+    let path = wait_for("the path of the receiver", PATIENCE, || async {
+        let receiver = world.get("receiver", "hook").unwrap_or_default();
+        receiver["status"]["webhookPath"].as_str().map(str::to_owned).ok_or_else(|| receiver.to_string())
+    })
+    .await;
+    divert(&world);
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let answer = client.post(format!("http://{address}{path}")).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    world.says("ui", "Drifted", "False", "has been corrected").await;
+    assert_ne!(target(&world), json!(9999));
 }
