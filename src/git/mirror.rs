@@ -246,31 +246,33 @@ impl Mirror {
     async fn fetch(&self, object: &str, target: &Target, timeout: Duration) -> Result<(), GitError> {
         let exact = format!("+{object}:{}", argv::kept_ref(object));
         match self.ask(|url| argv::fetch(&self.dir, url, &exact, Depth::One), timeout).await {
-            Err(error) if matches!(error.cause, Cause::Unadvertised | Cause::RefMissing) => {
-                self.disprove(object).await?;
-                if error.cause == Cause::RefMissing {
-                    return Err(error);
-                }
+            Err(error) if error.cause == Cause::RefMissing => {
+                self.disprove(object, Refs::lead_to).await?;
+                return Err(error);
             }
+            Err(error) if error.cause == Cause::Unadvertised => self.disprove(object, Refs::end_at).await?,
             result => return result.map(drop),
         }
-        // A commit that was named by its hash, and a server that hands out the ends of refs only.
+        // A server that hands out the ends of refs only, and a commit that is none: behind a tag, or named by its hash.
+        let depth = if target.tag.is_some() { Depth::One } else { Depth::Full };
         let source = target.reference.as_deref().map_or("refs/heads/*", |name| name.trim_end_matches("^{}"));
         let kept = argv::kept_ref(if source.ends_with('*') { "heads/*" } else { "named" });
         let all = format!("+{source}:{kept}");
-        self.ask(|url| argv::fetch(&self.dir, url, &all, Depth::Full), timeout).await?;
-        let found = self.run(argv::resolve(&self.dir, object), timeout).await.map_err(|_| {
-            GitError::new(Cause::RefMissing, format!("object {object} is not in the history of '{source}'"))
-        })?;
+        self.ask(|url| argv::fetch(&self.dir, url, &all, depth), timeout).await?;
+        let Ok(found) = self.run(argv::resolve(&self.dir, object), timeout).await else {
+            self.disprove(object, Refs::lead_to).await?;
+            let message = format!("object {object} is not in the history of '{source}'");
+            return Err(GitError::new(Cause::RefMissing, message));
+        };
         let path = self.dir.join(argv::kept_ref(object));
         fs::write(&path, found).map_err(|error| disk_error(&path, &error))
     }
 
     /// An error if a ref led to the object when the remote was polled: it does not any more, and the next one who asks
     /// polls again.
-    async fn disprove(&self, object: &str) -> Result<(), GitError> {
+    async fn disprove(&self, object: &str, lead_to: fn(&Refs, &str) -> bool) -> Result<(), GitError> {
         let mut listing = self.listing.lock().await;
-        let Some(known) = listing.as_mut().filter(|known| known.refs.as_ref().is_ok_and(|refs| refs.lead_to(object)))
+        let Some(known) = listing.as_mut().filter(|known| known.refs.as_ref().is_ok_and(|refs| lead_to(refs, object)))
         else {
             return Ok(());
         };

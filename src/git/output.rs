@@ -219,7 +219,13 @@ impl Refs {
 
     /// Whether a ref leads to this commit or tag object.
     pub fn lead_to(&self, object: &str) -> bool {
-        self.commits.values().chain(self.peeled.values()).any(|hash| hash == object)
+        self.end_at(object) || self.peeled.values().any(|hash| hash == object)
+    }
+
+    /// Whether a ref ends there: the commit behind an annotated tag is no end, and servers that hand out ends only do
+    /// not hand it out.
+    pub fn end_at(&self, object: &str) -> bool {
+        self.commits.values().any(|hash| hash == object)
     }
 
     /// The names of all tags, without `refs/tags/`.

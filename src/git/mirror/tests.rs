@@ -184,6 +184,27 @@ async fn a_ref_that_moves_between_poll_and_fetch_is_polled_again() {
 }
 
 #[tokio::test]
+async fn the_commit_behind_an_annotated_tag_comes_by_any_protocol() {
+    let (origin, root) = (Origin::new(), tempfile::tempdir().unwrap());
+    origin.commit("old", "1", "Second");
+    origin.git(&["tag", "-a", "v1", "-m", "One"]);
+    origin.commit("x", "1", "Later");
+    let mirror = origin.mirror(root.path());
+    mirror.speak_the_old_protocol().await;
+    let refs = mirror.poll(Scope::BranchesAndTags, Duration::ZERO, LONG).await.unwrap();
+    let name = "refs/tags/v1";
+    let target = Target {
+        commit: refs.commit(name).unwrap().to_owned(),
+        reference: Some(name.to_owned()),
+        full: false,
+        tag: refs.tag_object(name).map(str::to_owned),
+    };
+    let export = mirror.export(&target, Selection::default(), LONG).await.unwrap();
+    assert!(export.path().join("old").exists() && !export.path().join("x").exists());
+    assert_eq!(fs::read_to_string(mirror.dir.join("shallow")).unwrap().trim(), target.commit, "without its history");
+}
+
+#[tokio::test]
 async fn a_commit_of_old_comes_with_its_history_where_there_is_no_other_way() {
     let origin = Origin::new();
     let commit = origin.git(&["rev-parse", "HEAD"]);
