@@ -5,7 +5,7 @@ mod generate;
 pub mod mirror;
 mod references;
 
-use super::decrypt::{Decryptor, Failure, Format, learn_text, undecrypted};
+use super::decrypt::{Decryptor, Failure, Format, is_encrypted, learn_text, undecrypted};
 use super::manifest::Manifest;
 use super::problem::{Place, Problem};
 use super::scan::{self, Scan, label};
@@ -55,6 +55,20 @@ pub struct Read {
 
 type Built = Result<Vec<Manifest>, Box<Problem>>;
 
+/// What one build is made of.
+struct Parts {
+    manifests: Vec<Manifest>,
+    /// The `kustomization.yaml` of each folder that is a part as a whole.
+    folders: Vec<PathBuf>,
+    unfit: Vec<Problem>,
+}
+
+impl Parts {
+    fn of((manifests, unfit): (Vec<Manifest>, Vec<Problem>), folders: Vec<PathBuf>) -> Self {
+        Self { manifests, folders, unfit }
+    }
+}
+
 impl Builder<'_> {
     /// The manifests of a scanned folder within `root` (both by their real paths). A build that
     /// fails hides what it would have made, so that its problem holds all pruning.
@@ -77,6 +91,11 @@ impl Builder<'_> {
         redactor: &mut Redactor,
     ) -> (Vec<Manifest>, Vec<Problem>) {
         let Scan { manifests, mut problems, overlays } = scan;
+        let (closed, manifests): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_closed);
+        problems.extend(closed.iter().map(|list| {
+            let reason = "a List that sops encrypted as a whole cannot be taken apart";
+            Problem::unreadable(list.place("/sops"), reason).fix("encrypt its objects one by one")
+        }));
         let manifests = manifests.into_iter().flat_map(Manifest::flatten);
         let mut manifests: Vec<_> = manifests.filter(|manifest| !is_local(&manifest.object)).collect();
         let needed = generate::is_needed(self.spec);
@@ -84,24 +103,63 @@ impl Builder<'_> {
             let built = self.merged(root, folder, &file, redactor).await;
             return built.map_or_else(|problem| (Vec::new(), vec![*problem]), |built| (built, Vec::new()));
         }
+        let (mut built, mut folders) = (Vec::new(), Vec::new());
         for kustomization in overlays {
             match self.build(root, None, &inside(root, &kustomization), redactor).await {
-                Ok(built) => manifests.extend(built),
+                Ok(objects) => {
+                    built.extend(objects);
+                    folders.push(kustomization);
+                }
                 Err(problem) => problems.push(*problem),
             }
         }
-        if !needed || (manifests.is_empty() && self.spec.components.is_empty()) {
-            return (manifests, problems);
-        }
-        let (manifests, unfit) = validate::distinct(manifests);
-        problems.extend(unfit);
-        match self.layered(root, folder, &manifests, redactor).await {
+        let parts = if let Some(parts) = self.together(root, &manifests, &built, folders).await {
+            parts
+        } else {
+            manifests.extend(built);
+            if !needed || (manifests.is_empty() && self.spec.components.is_empty()) {
+                return (manifests, problems);
+            }
+            Parts::of(validate::distinct(manifests), Vec::new())
+        };
+        problems.extend(parts.unfit);
+        match self.layered(root, folder, &parts.manifests, &parts.folders, redactor).await {
             Ok(built) => (built, problems),
             Err(problem) => {
                 problems.push(*problem);
                 (Vec::new(), problems)
             }
         }
+    }
+
+    /// The parts of one build, where folders of kustomize stand beside files or each other and make names that those
+    /// may refer to. None if the same object comes from two of the folders, which no build takes.
+    async fn together(
+        &self,
+        root: &Path,
+        plain: &[Manifest],
+        built: &[Manifest],
+        folders: Vec<PathBuf>,
+    ) -> Option<Parts> {
+        if plain.len() + folders.len() < 2 || !self.renames(root, &folders).await {
+            return None;
+        }
+        let (distinct, unfit) = validate::distinct(built.to_vec());
+        if !unfit.is_empty() {
+            return None;
+        }
+        let count = distinct.len();
+        let (mut all, unfit) = validate::distinct(distinct.into_iter().chain(plain.iter().cloned()).collect());
+        Some(Parts::of((all.split_off(count), unfit), folders))
+    }
+
+    async fn renames(&self, root: &Path, folders: &[PathBuf]) -> bool {
+        for kustomization in folders {
+            if self.check(root, kustomization).await.is_ok_and(|checked| checked.renames) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Builds a folder with a `kustomization.yaml` and what the spec adds to it.
@@ -129,8 +187,15 @@ impl Builder<'_> {
         self.build(root, Some(mirror), &file, redactor).await
     }
 
-    /// Puts read manifests through what the spec asks of kustomize.
-    async fn layered(&self, root: &Path, folder: &Path, manifests: &[Manifest], redactor: &mut Redactor) -> Built {
+    /// Puts read manifests, with folders of kustomize, through what the spec asks of kustomize.
+    async fn layered(
+        &self,
+        root: &Path,
+        folder: &Path,
+        manifests: &[Manifest],
+        folders: &[PathBuf],
+        redactor: &mut Redactor,
+    ) -> Built {
         let place = Place { file: label(root, folder), line: None };
         let failed = |reason: String| Box::new(Problem::unreadable(place.clone(), reason));
         let components = generate::components(self.spec, |name| folder.join(name).exists()).map_err(failed)?;
@@ -139,7 +204,7 @@ impl Builder<'_> {
         let write = || -> std::io::Result<PathBuf> {
             let parts = tempfile::Builder::new().prefix("manifests-").tempdir_in(mirror.root().join(&inner))?.keep();
             let name = parts.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let mut resources = Vec::with_capacity(manifests.len());
+            let mut resources: Vec<_> = folders.iter().map(|file| label(folder, below(file)).to_string()).collect();
             for (index, manifest) in manifests.iter().enumerate() {
                 let part = format!("{name}/{index}.yaml");
                 mirror.replace(&inner.join(&part), manifest.object.to_string().as_bytes())?;
@@ -157,8 +222,15 @@ impl Builder<'_> {
         let file = write().map_err(|error| failed(format!("the build cannot be prepared: {error}")))?;
         let built = self.build(root, Some(mirror), &file, redactor).await;
         let built = built.map_err(|problem| Box::new(Problem { place: place.clone(), ..*problem }))?;
-        let wanted = self.spec.build_metadata.contains(&BuildMetadataOption::OriginAnnotations);
-        Ok(built.into_iter().map(|one| trace(one, manifests, &inner, &place.file, wanted)).collect())
+        let folders = folders.iter().map(|file| (label(folder, below(file)).to_string(), label(root, file)));
+        let origins = Origins {
+            manifests,
+            folders: &folders.collect::<Vec<_>>(),
+            inner: &inner,
+            folder: &place.file,
+            wanted: self.spec.build_metadata.contains(&BuildMetadataOption::OriginAnnotations),
+        };
+        Ok(built.into_iter().map(|one| origins.trace(one)).collect())
     }
 
     async fn mirror(&self, root: &Path, place: &Place) -> Result<Mirror, Box<Problem>> {
@@ -176,7 +248,7 @@ impl Builder<'_> {
         let failed =
             |reason: String| Box::new(Problem::unreadable(Place { file: Arc::clone(&file), line: None }, reason));
         let tree = mirror.as_ref().map_or(root, Mirror::root);
-        let Checked { unrestricted, sources } = self.check(tree, &tree.join(inner)).await?;
+        let Checked { unrestricted, sources, .. } = self.check(tree, &tree.join(inner)).await?;
         let decrypted = self.decrypted(tree, sources, redactor).await?;
         let mirror = match mirror {
             None if !decrypted.is_empty() => {
@@ -255,33 +327,66 @@ fn is_local(object: &Value) -> bool {
     value.is_some_and(|value| value != "false" && *value != false)
 }
 
+/// Whether a List is encrypted, and not its items: what they are encrypted with is noted on it.
+fn is_closed(manifest: &Manifest) -> bool {
+    let is_list = manifest.object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+    is_list && manifest.object["items"].is_array() && is_encrypted(&manifest.object)
+}
+
+fn below(file: &Path) -> &Path {
+    file.parent().unwrap_or(file)
+}
+
 fn inside(root: &Path, path: &Path) -> PathBuf {
     path.strip_prefix(root).unwrap_or(path).to_owned()
 }
 
-/// Gives a built object the place of the manifest it was made from, which kustomize notes on it.
-fn trace(mut built: Manifest, manifests: &[Manifest], inner: &Path, folder: &Arc<str>, wanted: bool) -> Manifest {
-    let annotations = built.object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
-    let Some(annotations) = annotations else { return built };
-    let origin = annotations.remove(generate::ORIGIN);
-    let path = origin.as_ref().and_then(Value::as_str).and_then(|text| yaml::parse(text).ok());
-    let path = path.and_then(|origin| origin["path"].as_str().map(str::to_owned));
-    let index = path.as_deref().and_then(|path| Path::new(path).file_stem()?.to_str()?.parse::<usize>().ok());
-    let source = index
-        .and_then(|index| manifests.get(index))
-        .filter(|_| path.as_deref().is_some_and(|path| path.starts_with("manifests-")));
-    if wanted && let Some(origin) = origin {
-        let real = source.map(|source| inside(inner, Path::new(&*source.place("").file)));
-        let text = real.map_or(origin, |real| format!("path: {}\n", real.display()).into());
-        annotations.insert(generate::ORIGIN.to_owned(), text);
-    } else if annotations.is_empty()
-        && let Some(metadata) = built.object["metadata"].as_object_mut()
-    {
-        metadata.remove("annotations");
+/// What a build is made of, for the places of what comes out of it.
+struct Origins<'a> {
+    manifests: &'a [Manifest],
+    /// Folders of kustomize below the folder, with the place of what is made of each.
+    folders: &'a [(String, Arc<str>)],
+    /// The folder within the source.
+    inner: &'a Path,
+    /// The place of the folder.
+    folder: &'a Arc<str>,
+    /// Whether the objects are to tell where they come from.
+    wanted: bool,
+}
+
+impl Origins<'_> {
+    /// Gives a built object the place of the manifest it was made from, which kustomize notes on it.
+    fn trace(&self, mut built: Manifest) -> Manifest {
+        let annotations = built.object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+        let Some(annotations) = annotations else { return built };
+        let origin = annotations.remove(generate::ORIGIN);
+        let told = origin.as_ref().and_then(Value::as_str).and_then(|text| yaml::parse(text).ok()).unwrap_or_default();
+        let source = told["path"].as_str().and_then(|path| self.manifest(path));
+        if self.wanted
+            && let Some(origin) = origin
+        {
+            let real = source.map(|source| inside(self.inner, Path::new(&*source.place("").file)));
+            let text = real.map_or(origin, |real| format!("path: {}\n", real.display()).into());
+            annotations.insert(generate::ORIGIN.to_owned(), text);
+        } else if annotations.is_empty()
+            && let Some(metadata) = built.object["metadata"].as_object_mut()
+        {
+            metadata.remove("annotations");
+        }
+        let from = ["path", "configuredIn"].iter().find_map(|field| self.file(told[*field].as_str()?));
+        match source {
+            Some(source) => source.with_object(built.object),
+            None => Manifest::built(Arc::clone(from.unwrap_or(self.folder)), built.object),
+        }
     }
-    match source {
-        Some(source) => source.with_object(built.object),
-        None => Manifest::built(Arc::clone(folder), built.object),
+
+    fn manifest(&self, path: &str) -> Option<&Manifest> {
+        let index = Path::new(path).file_stem().filter(|_| path.starts_with("manifests-"))?;
+        self.manifests.get(index.to_str()?.parse::<usize>().ok()?)
+    }
+
+    fn file(&self, path: &str) -> Option<&Arc<str>> {
+        self.folders.iter().find(|(folder, _)| Path::new(path).starts_with(folder)).map(|(_, file)| file)
     }
 }
 
@@ -317,6 +422,16 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_is_encrypted_as_a_whole_is_closed() {
+        let manifest = |object: Value| Manifest::built("a.yaml".into(), object);
+        let sops = json!({"mac": "ENC[AES256_GCM,data:x]", "version": "3.9.0"});
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": [], "sops": sops});
+        assert!(is_closed(&manifest(list)));
+        assert!(!is_closed(&manifest(json!({"apiVersion": "v1", "kind": "List", "items": []}))));
+        assert!(!is_closed(&manifest(json!({"apiVersion": "v1", "kind": "Secret", "sops": sops}))));
+    }
+
+    #[test]
     fn built_objects_are_traced_to_their_lines() {
         let text = "kind: A\n---\nkind: B\nmetadata: {name: b}\n";
         let read: Vec<_> = yaml::documents(text)
@@ -328,7 +443,11 @@ mod tests {
                 json!({"kind": "B", "metadata": {"annotations": {generate::ORIGIN: format!("path: {path}\n")}}});
             Manifest::built("p/kustomization.yaml".into(), object)
         };
-        let traced = |path: &str, wanted| trace(built(path), &read, Path::new("p"), &"p".into(), wanted);
+        let folders = [("base".to_owned(), "p/base/kustomization.yaml".into())];
+        let (inner, folder) = (Path::new("p"), "p".into());
+        let traced = |path: &str, wanted| {
+            Origins { manifests: &read, folders: &folders, inner, folder: &folder, wanted }.trace(built(path))
+        };
         let found = traced("manifests-x/1.yaml", false);
         assert_eq!(
             (found.place("").to_string(), found.object),
@@ -336,6 +455,7 @@ mod tests {
         );
         let found = traced("manifests-x/1.yaml", true);
         assert_eq!(found.object["metadata"]["annotations"][generate::ORIGIN], "path: a.yaml\n");
+        assert_eq!(traced("base/0.yaml", false).place("").to_string(), "p/base/kustomization.yaml");
         let found = traced("../component/0.yaml", true);
         assert_eq!(found.place("").to_string(), "p");
         assert_eq!(found.object["metadata"]["annotations"][generate::ORIGIN], "path: ../component/0.yaml\n");

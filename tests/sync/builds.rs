@@ -199,3 +199,57 @@ async fn remote_files_and_missing_variables_are_matters_of_two_flags() {
     world.push(&[("production/a.yaml", Some(&variable("unknown")))]).await.is_ready();
     assert_eq!(world.value("a").await.as_deref(), Some(""));
 }
+
+#[tokio::test]
+async fn files_follow_the_names_that_a_folder_beside_them_makes() {
+    let world = World::new("names", &[("README.md", Some("x"))]).await;
+    let id = &world.id;
+    let web = deployment(&world, "web").replace(
+        "image: \"nginx:1.0\"",
+        "image: \"nginx:1.0\", envFrom: [{configMapRef: {name: settings}}, {secretRef: {name: login}}]",
+    );
+    let settings = |value: &str| {
+        format!(
+            "namespace: {id}\nconfigMapGenerator: [{{name: settings, literals: [x={value}]}}]\n\
+             resources: [login.yaml]\nnameSuffix: -own\n"
+        )
+    };
+    let login =
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: login, namespace: {id}}}\nstringData: {{a: b}}\n");
+    world.releases.commit(
+        "Everything",
+        &[
+            ("production/web.yaml", Some(&web)),
+            ("production/settings/kustomization.yaml", Some(&settings("1"))),
+            ("production/settings/login.yaml", Some(&login)),
+        ],
+    );
+    world.follow(&["path: ./production", "prune: true"]);
+    world.verdict().await.is_ready();
+    let referred = async || {
+        let web = live(&world, "Deployment", "web").await;
+        let from = web["spec"]["template"]["spec"]["containers"][0]["envFrom"].clone();
+        let name = |index: usize, field: &str| from[index][field]["name"].as_str().expect("a name").to_owned();
+        (name(0, "configMapRef"), name(1, "secretRef"))
+    };
+    let (first, secret) = referred().await;
+    assert!(first.starts_with("settings-own-") && secret == "login-own", "{first} {secret}");
+    assert_eq!(live(&world, "ConfigMap", &first).await["data"]["x"], "1");
+
+    world.push(&[("production/settings/kustomization.yaml", Some(&settings("2")))]).await.is_ready();
+    let (second, _) = referred().await;
+    assert_ne!(first, second);
+    assert_eq!(live(&world, "ConfigMap", &second).await["data"]["x"], "2");
+    assert_eq!(live(&world, "ConfigMap", &first).await, Value::Null, "the one before is pruned");
+
+    // Each is named by its own file, and one that cannot be built does not stop the others.
+    let refused = login.replace("name: login,", "name: Log_in,");
+    let verdict = world.push(&[("production/settings/login.yaml", Some(&refused))]).await;
+    verdict.complains(&["production/settings/kustomization.yaml: Secret/", "Log_in-own"]);
+    let broken = settings("3").replace("login.yaml", "missing.yaml");
+    let more = map(&world, "more", "1");
+    let files = [("production/settings/kustomization.yaml", Some(&*broken)), ("production/more.yaml", Some(&*more))];
+    world.push(&files).await.complains(&["production/settings/kustomization.yaml", "missing.yaml"]);
+    assert_eq!(live(&world, "ConfigMap", "more").await["data"]["x"], "1");
+    assert_ne!(live(&world, "ConfigMap", &second).await, Value::Null, "nothing is pruned");
+}

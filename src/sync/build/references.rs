@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub struct Checked {
     /// A file outside of its kustomization's folder, but within the source, has to be readable.
     pub unrestricted: bool,
+    /// Whether names come out of the build that no manifest has: others may refer to those that they had before.
+    pub renames: bool,
     /// Files that may be encrypted, by their real paths, with the format that they then have.
     pub sources: Vec<(PathBuf, Format)>,
 }
@@ -22,14 +24,14 @@ pub struct Checked {
 /// real paths).
 pub fn check(root: &Path, kustomization: &Path, allow_remote: bool) -> Result<Checked, Box<Problem>> {
     let (seen, queue) = (BTreeSet::new(), vec![kustomization.to_owned()]);
-    let mut walk = Walk { root, allow_remote, seen, queue, outside: false, plugins: false, sources: Vec::new() };
+    let mut walk = Walk { root, allow_remote, seen, queue, outside: false, plugins: false, found: Checked::default() };
     while let Some(file) = walk.queue.pop() {
         if walk.seen.insert(file.clone()) {
             walk.file(&file)?;
         }
     }
     // The configuration of a plug-in may hold paths that nobody has looked at.
-    Ok(Checked { unrestricted: walk.outside && !walk.plugins, sources: walk.sources })
+    Ok(Checked { unrestricted: walk.outside && !walk.plugins, ..walk.found })
 }
 
 struct Walk<'a> {
@@ -39,7 +41,7 @@ struct Walk<'a> {
     queue: Vec<PathBuf>,
     outside: bool,
     plugins: bool,
-    sources: Vec<(PathBuf, Format)>,
+    found: Checked,
 }
 
 impl Walk<'_> {
@@ -52,13 +54,14 @@ impl Walk<'_> {
         self.plugins |= ["generators", "transformers", "validators"]
             .iter()
             .any(|field| value[*field].as_array().is_some_and(|entries| !entries.is_empty()));
+        self.found.renames |= renames(&value);
         let folder = file.parent().unwrap_or(self.root).to_owned();
         for Reference { pointer, target, encrypted } in references(&value) {
             if let (Some(format), Ok(path)) = (encrypted, folder.join(&target).canonicalize())
                 && path.starts_with(self.root)
                 && path.is_file()
             {
-                self.sources.push((path, format));
+                self.found.sources.push((path, format));
             }
             let found = self.follow(&folder, &target);
             found.map_err(|reason| {
@@ -93,6 +96,15 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+fn renames(kustomization: &Value) -> bool {
+    let is_set = |field: &str| match &kustomization[field] {
+        Value::Array(entries) => !entries.is_empty(),
+        Value::String(text) => !text.is_empty(),
+        _ => false,
+    };
+    ["configMapGenerator", "secretGenerator", "generators", "namePrefix", "nameSuffix"].into_iter().any(is_set)
 }
 
 /// Whether kustomize would fetch it.
