@@ -2,19 +2,23 @@
 //!
 //! An object whose manifest is broken may be one that the inventory has under another name, and one that could not be
 //! applied may have been meant to take the place of one that left. Both are so in the revision in which the trouble
-//! comes; what leaves the folder later on, while it lasts, was taken out by itself.
+//! comes; what leaves the folder later on, while it lasts, was taken out by itself, but for what shares the namespace
+//! of an object that is still to come: that may be moved in two steps.
 
 use super::inventory::{Inventory, ObjectId};
 use super::problem::{Hold, Problem, Severity};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// What an earlier pass held back.
+/// What an earlier pass held back, by the object whose trouble did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Held {
-    /// The objects whose trouble was known.
-    because: BTreeSet<ObjectId>,
-    /// The objects that were kept.
-    objects: BTreeSet<ObjectId>,
+pub struct Held(BTreeMap<ObjectId, Trouble>);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Trouble {
+    /// How many problems there were: of two broken manifests for one object, the other one may be new.
+    problems: usize,
+    /// What was kept.
+    kept: BTreeSet<ObjectId>,
 }
 
 /// What a folder states, and what of it is in the cluster.
@@ -45,6 +49,15 @@ pub fn forms(id: &ObjectId, target_namespace: Option<&str>) -> Vec<ObjectId> {
     forms
 }
 
+/// Whether the API server deletes the other object with this one.
+fn takes_along(id: &ObjectId, other: &ObjectId) -> bool {
+    if is_namespace(id) {
+        return other.namespace == id.name;
+    }
+    let is_definition = id.group == "apiextensions.k8s.io" && id.kind == "CustomResourceDefinition";
+    is_definition && id.name.split_once('.').is_some_and(|(_, group)| group == other.group)
+}
+
 fn is_namespace(id: &ObjectId) -> bool {
     id.group.is_empty() && id.kind == "Namespace"
 }
@@ -54,35 +67,43 @@ fn namespace(name: &str) -> ObjectId {
 }
 
 impl Folder<'_> {
-    /// Sorts what left the folder into what is kept, with the problem that keeps it, and the rest.
+    /// What left the folder and is kept, with the first problem that keeps any of it, for the next pass as well.
     pub fn keeps<'i>(&self, inventory: &'i Inventory) -> (Vec<&'i ObjectId>, Option<&Problem>, Held) {
         let left: Vec<&ObjectId> = inventory.iter().map(|(id, _)| id).filter(|id| !self.stated.contains(id)).collect();
-        let holders: Vec<&Problem> =
-            self.problems.iter().filter(|problem| self.may_hide(problem, inventory).is_some()).collect();
-        let holder = |id: &ObjectId| holders.iter().copied().find(|problem| self.holds(problem, id, inventory));
-        let first = left.iter().find_map(|id| holder(id));
-        let mut kept: BTreeSet<&ObjectId> = left.iter().copied().filter(|id| holder(id).is_some()).collect();
-        // A namespace takes with it what is in it.
-        let full: BTreeSet<ObjectId> = kept.iter().map(|id| namespace(&id.namespace)).collect();
-        kept.extend(left.iter().copied().filter(|id| full.contains(*id)));
-        let held = Held {
-            because: holders.iter().filter_map(|problem| problem.object.clone()).collect(),
-            objects: kept.iter().map(|id| (*id).clone()).collect(),
-        };
+        let (mut kept, mut first, mut held) = (BTreeSet::new(), None, Held::default());
+        for problem in self.problems {
+            let Some(scope) = self.may_hide(problem, inventory) else { continue };
+            let holds = |id: &&&ObjectId| self.holds(problem, &scope, id);
+            let by_this: Vec<&ObjectId> = left.iter().filter(holds).copied().collect();
+            first = first.or((!by_this.is_empty()).then_some(problem));
+            if let Some(object) = problem.object.as_ref().filter(|_| problem.hold != Hold::Everything) {
+                let trouble = held.0.entry(object.clone()).or_default();
+                trouble.problems += 1;
+                trouble.kept.extend(by_this.iter().map(|id| (*id).clone()));
+            }
+            kept.extend(by_this);
+        }
+        // These take with them what is in a namespace, or of a kind.
+        let goes_with = |id: &&ObjectId| kept.iter().any(|kept: &&ObjectId| takes_along(id, kept));
+        let along: Vec<&ObjectId> = left.iter().copied().filter(goes_with).collect();
+        kept.extend(along);
         (kept.into_iter().collect(), first, held)
     }
 
-    fn holds(&self, problem: &Problem, id: &ObjectId, inventory: &Inventory) -> bool {
-        self.may_hide(problem, inventory).is_some_and(|scope| scope.has(id, self.target_namespace))
-            && (problem.hold == Hold::Everything || !self.is_old(problem) || self.was_held(id))
-    }
-
-    fn is_old(&self, problem: &Problem) -> bool {
-        self.before.is_some_and(|before| problem.object.as_ref().is_some_and(|id| before.because.contains(id)))
-    }
-
-    fn was_held(&self, id: &ObjectId) -> bool {
-        self.before.is_some_and(|before| before.objects.contains(id))
+    fn holds(&self, problem: &Problem, scope: &Scope<'_>, id: &ObjectId) -> bool {
+        if !scope.has(id, self.target_namespace) {
+            return false;
+        }
+        let before = problem.object.as_ref().and_then(|object| Some((object, self.before?.0.get(object)?)));
+        match before {
+            Some((object, trouble)) if problem.hold != Hold::Everything => {
+                let count = self.problems.iter().filter(|other| other.object.as_ref() == Some(object)).count();
+                count > trouble.problems
+                    || trouble.kept.contains(id)
+                    || scope.may_be_moved_to(id, self.target_namespace)
+            }
+            _ => true,
+        }
     }
 
     /// Where objects may be that a problem hides.
@@ -122,6 +143,17 @@ impl Scope<'_> {
                 id.group == *group && id.kind == *kind && namespace.is_none_or(within)
             }
             Self::Replaced(by) => (id.group == by.group && id.kind == by.kind) || within(&by.namespace),
+        }
+    }
+
+    /// Whether the object shares the namespace of one that is to come.
+    fn may_be_moved_to(&self, id: &ObjectId, target_namespace: Option<&str>) -> bool {
+        match self {
+            Self::Replaced(by) => {
+                let namespace = target_namespace.unwrap_or(&by.namespace);
+                !namespace.is_empty() && id.namespace == namespace
+            }
+            _ => false,
         }
     }
 }

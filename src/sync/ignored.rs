@@ -18,6 +18,19 @@ pub fn without_ignored(manifest: &Value, live: &Value, ignored: &[&Pointer]) -> 
     manifest
 }
 
+/// The fields as the object has them: the texts of a Secret are stored, and applied, as its data.
+pub fn as_stored(manifest: &Value, pointers: Vec<&Pointer>) -> Vec<Pointer> {
+    let is_secret = manifest["apiVersion"] == "v1" && manifest["kind"] == "Secret";
+    let stored = |pointer: &Pointer| {
+        let mut pointer = pointer.clone();
+        if let Some(first) = pointer.first_mut().filter(|first| is_secret && *first == "stringData") {
+            "data".clone_into(first);
+        }
+        pointer
+    };
+    pointers.into_iter().map(stored).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,6 +38,14 @@ mod tests {
 
     fn pointer(path: &str) -> Pointer {
         path.split('/').skip(1).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_texts_of_a_secret_are_its_data() {
+        let (secret, map) = (json!({"apiVersion": "v1", "kind": "Secret"}), json!({"apiVersion": "v1", "kind": "Map"}));
+        let (texts, data) = (pointer("/stringData/a"), pointer("/data/a"));
+        assert_eq!(as_stored(&secret, vec![&texts, &data]), [data.clone(), data]);
+        assert_eq!(as_stored(&map, vec![&texts]), [texts]);
     }
 
     #[test]

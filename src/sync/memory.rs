@@ -114,6 +114,13 @@ impl Memories {
         self.locked().insert(namespaced_name(object), memory);
     }
 
+    /// Notes that nothing is waited for any more, whatever it was that ended the wait.
+    pub fn end_wait(&self, object: &Kustomization) {
+        if let Some(memory) = self.locked().get_mut(&namespaced_name(object)) {
+            memory.waiting_since = None;
+        }
+    }
+
     /// Drops the memory of an object.
     pub fn forget(&self, object: &Kustomization) {
         self.locked().remove(&namespaced_name(object));

@@ -33,6 +33,8 @@ use std::path::PathBuf;
 
 /// How many fields that were taken over an event names for an object.
 const TAKEN_SHOWN: usize = 3;
+/// How many objects that are kept a message names.
+const KEPT_SHOWN: usize = 20;
 
 /// What a pass works with.
 pub struct Pass<'a> {
@@ -185,14 +187,14 @@ impl Pass<'_> {
             before: self.held,
         };
         let mut plan = prune::plan(&self.inventory, folder, self.spec.prune);
-        problems.extend(held_back(&plan, &problems).filter(|_| self.spec.prune));
+        let kept = held_back(&plan).filter(|_| self.spec.prune);
         let stopped = self.stop(&mut plan).await;
         let mut inventory = self.next_inventory(&outcome, &stated, &plan);
         let collected = garbage::collect(self.resolver, &self.owner, plan.delete).await;
         for (id, version, _) in &collected.failed {
             inventory.insert(id.clone(), version);
         }
-        let ending = match ending(&problems, outcome.applied.len(), total) {
+        let ending = match with_kept(&mut problems, kept, outcome.applied.len(), total) {
             Ending::Applied { .. } if !collected.failed.is_empty() => {
                 failed(reason::PRUNE_FAILED, undeleted(&collected))
             }
@@ -285,14 +287,27 @@ fn hides_an_object(problem: &Problem) -> bool {
     problem.severity == Severity::Error
 }
 
-/// Says that objects are kept, and makes the folder not ready by that if nothing else does.
-fn held_back(plan: &Plan, problems: &[Problem]) -> Option<Problem> {
-    let place = plan.because.clone()?;
-    let names: Vec<_> = plan.held.iter().map(|(id, _)| id.to_string()).collect();
+/// Says that objects are kept, and where the problem stands that keeps them.
+fn held_back(plan: &Plan) -> Option<Problem> {
+    let mut names: Vec<_> = plan.held.iter().take(KEPT_SHOWN).map(|(id, _)| id.to_string()).collect();
+    if plan.held.len() > KEPT_SHOWN {
+        names.push(format!("and {} more", plan.held.len() - KEPT_SHOWN));
+    }
     let reason = format!("objects that left the folder are kept while this lasts: {}", names.join(", "));
-    let said = Problem::error(place, reason);
-    let is_told = problems.iter().any(|problem| problem.severity == Severity::Error);
-    Some(if is_told { said.warning() } else { said })
+    Some(Problem::error(plan.because.clone()?, reason))
+}
+
+/// The ending that problems lead to. That something is kept makes the folder not ready by itself, and is not lost
+/// among other problems.
+fn with_kept(problems: &mut Vec<Problem>, kept: Option<Problem>, applied: usize, total: usize) -> Ending {
+    match (ending(problems, applied, total), kept) {
+        (ending, None) => ending,
+        (Ending::Failed { reason, message }, Some(kept)) => failed(reason, format!("{message}; {}", kept.reason)),
+        (_, Some(kept)) => {
+            problems.push(kept);
+            ending(problems, applied, total)
+        }
+    }
 }
 
 fn undeleted(collected: &Collected) -> String {

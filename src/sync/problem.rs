@@ -106,6 +106,15 @@ impl Problem {
         self
     }
 
+    /// Says that the object which it names may be another one of its kind, in this namespace if that is known.
+    #[must_use]
+    pub fn misnamed(mut self, namespace: Option<&str>) -> Self {
+        if let Some(ObjectId { group, kind, .. }) = self.object.clone() {
+            self.hold = Hold::Kind { group, kind, namespace: namespace.map(str::to_owned) };
+        }
+        self
+    }
+
     /// Names the field.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>) -> Self {

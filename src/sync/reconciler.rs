@@ -327,9 +327,6 @@ impl KustomizationController {
             Verdict::Failed(message) => failed(message),
             Verdict::Waiting(message) => Ending::Waiting { message },
         };
-        if !matches!(ending, Ending::Waiting { .. }) {
-            memory.waiting_since = None;
-        }
         self.note_waited(object, artifact, &ending);
         memory.gave_up = matches!(ending, Ending::Failed { .. });
         told.took = waited;
@@ -361,10 +358,18 @@ impl KustomizationController {
         if let Some(inventory) = facts.inventory {
             self.memories.wrote(object, inventory, written.is_ok());
         }
+        if !matches!(ending, Ending::Waiting { .. }) {
+            self.memories.end_wait(object);
+        }
         written?;
         let spec = &object.spec;
         Ok(match ending {
-            Ending::Applied { .. } => Requeue::After(jittered(spec.interval.to_std()).saturating_sub(told.since_full)),
+            Ending::Applied { .. } => {
+                let interval = spec.interval.to_std();
+                // A pass may take longer than its interval.
+                let shortest = interval.mul_f64(1.0 - DUE_AFTER);
+                Requeue::After(jittered(interval).saturating_sub(told.since_full).max(shortest))
+            }
             Ending::Waiting { .. } => Requeue::After(told.pause),
             Ending::Failed { .. } => Requeue::Backoff { max: spec.retry_interval.unwrap_or(spec.interval).to_std() },
             Ending::Stalled { .. } => Requeue::OnChange,

@@ -181,7 +181,7 @@ impl Stages<'_> {
         }
         if !stated.insert(id.clone()) {
             let problem = Problem::error(manifest.place(""), "another manifest states the same object").about(&id);
-            return Err(Box::new(problem.fix("remove one of the two, or rename it")));
+            return Err(Box::new(problem.misnamed(Some(&id.namespace)).fix("remove one of the two, or rename it")));
         }
         if policy::step(&object, None) == policy::Step::Leave {
             outcome.exceptions.left_alone.insert(id.clone());

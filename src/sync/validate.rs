@@ -3,7 +3,7 @@
 use super::decrypt;
 use super::inventory::ObjectId;
 use super::manifest::Manifest;
-use super::problem::{Hold, Problem};
+use super::problem::Problem;
 use crate::dns_name::{label, subdomain};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -61,7 +61,10 @@ fn duplicate(first: &Manifest, second: &Manifest, id: &ObjectId) -> Problem {
         return Problem::error(second.place(""), reason).about(id).warning();
     }
     let reason = format!("the same object stands in {place}, which is the one that is applied");
-    Problem::error(second.place(""), reason).about(id).fix("remove one of the two, or rename it")
+    Problem::error(second.place(""), reason)
+        .about(id)
+        .misnamed(Some(&id.namespace))
+        .fix("remove one of the two, or rename it")
 }
 
 fn check(manifest: &Manifest) -> Vec<Problem> {
@@ -107,13 +110,11 @@ fn identity(manifest: &Manifest) -> Vec<Problem> {
 fn names(manifest: &Manifest, id: &ObjectId) -> Vec<Problem> {
     let name = object_name(id);
     let namespace = Some(&id.namespace).filter(|namespace| !namespace.is_empty()).and_then(|ns| label(ns));
-    let held_in = namespace.is_none().then(|| id.namespace.clone());
+    let held_in = namespace.is_none().then_some(id.namespace.as_str());
     let fields = [("/metadata/name", "metadata.name", name), ("/metadata/namespace", "metadata.namespace", namespace)];
     let wrong = fields.into_iter().filter_map(|(pointer, field, reason)| Some((pointer, field, reason?)));
     let problems = wrong.map(|(pointer, field, reason)| {
-        let hold = Hold::Kind { group: id.group.clone(), kind: id.kind.clone(), namespace: held_in.clone() };
-        let problem = Problem::error(manifest.place(pointer), reason).about(id).field(field);
-        Problem { hold, ..problem }
+        Problem::error(manifest.place(pointer), reason).about(id).field(field).misnamed(held_in)
     });
     problems.collect()
 }

@@ -1,7 +1,7 @@
 //! Writes one object as its manifest, its labels and the Kustomization say.
 
 use super::desired::Owner;
-use super::ignored::without_ignored;
+use super::ignored::{as_stored, without_ignored};
 use super::policy::{self, Step};
 use crate::drift::ignore::{IgnoreRules, Pointer};
 use crate::kube_ext::apply::{
@@ -45,7 +45,8 @@ impl Writer<'_> {
     ) -> Result<Option<Applied>, ApplyError> {
         let name = name(manifest);
         let api = self.api(resolved, namespace);
-        let ignored = self.ignore.of(manifest);
+        let ignored = as_stored(manifest, self.ignore.of(manifest));
+        let ignored: Vec<&Pointer> = ignored.iter().collect();
         let mut live = Live::read(&api, name, &ignored).await?;
         if live.is_some() && ignored.iter().any(|pointer| pointer.is_empty()) {
             return Ok(None);

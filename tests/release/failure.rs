@@ -222,7 +222,7 @@ async fn a_chart_whose_signature_cannot_be_checked_is_not_released() {
     let mut signed = world.release("signed", &json!({}));
     signed["spec"]["chart"]["spec"]["verify"] = json!({"provider": "cosign"});
     world.apply(&signed);
-    world.says("signed", "Ready", "False", "are not signed in a way that can be checked").await;
+    world.says("signed", "Ready", "False", "'spec.verify' is for charts in registries").await;
     assert!(world.history("signed").is_empty());
     world.apply(&world.release("signed", &json!({})));
     world.ready("signed", 1).await;

@@ -100,22 +100,59 @@ fn what_is_told_of_a_manifest_is_told_of_the_object_that_it_becomes() {
 
 #[test]
 fn what_leaves_while_trouble_lasts_was_taken_out_by_itself() {
-    let all = [id("Pod", "ns", "a"), id("Pod", "ns", "b")];
-    let mut scene = Scene::of(&all);
-    scene.applied.insert(all[1].clone());
-    for trouble in [misnamed(&id("Pod", "ns", "A"), Some("ns")), refused(&id("Job", "ns", "new"))] {
-        let (kept, held) = scene.pass(std::slice::from_ref(&trouble), None);
+    let all = [id("Pod", "ns", "a"), id("Pod", "ns", "b"), id("Route", "ns", "r"), id("Job", "far", "j")];
+    let first = Scene { applied: BTreeSet::from([all[1].clone(), all[2].clone(), all[3].clone()]), ..Scene::of(&all) };
+    let later = Scene::of(&all);
+    for (trouble, then) in [
+        (misnamed(&id("Pod", "ns", "A"), Some("ns")), vec!["Pod/ns/a"]),
+        // What is in the same namespace may be moved in two steps.
+        (refused(&id("Job", "ns", "new")), vec!["Pod/ns/a", "Route/ns/r", "Pod/ns/b"]),
+    ] {
+        let trouble = [trouble];
+        let (kept, held) = first.pass(&trouble, None);
         assert_eq!(kept, ["Pod/ns/a"], "both came in one revision");
-        let later = Scene { applied: BTreeSet::new(), ..Scene::of(&all) };
-        let (kept, held) = later.pass(std::slice::from_ref(&trouble), Some(&held));
-        assert_eq!(kept, ["Pod/ns/a"], "the other one left later");
-        let another = refused(&id("Pod", "ns", "another"));
-        let (kept, _) = later.pass(&[trouble.clone(), another], Some(&held));
-        assert_eq!(kept, ["Pod/ns/a", "Pod/ns/b"], "new trouble hides more");
+        let (kept, held) = later.pass(&trouble, Some(&held));
+        assert_eq!(kept.into_iter().collect::<BTreeSet<_>>(), then.iter().map(ToString::to_string).collect());
+        let another = [trouble[0].clone(), refused(&id("Pod", "ns", "another"))];
+        assert!(later.pass(&another, Some(&held)).0.contains(&"Pod/ns/b".to_owned()), "new trouble hides more");
         assert!(later.pass(&[], Some(&held)).0.is_empty(), "the trouble is over");
     }
+    let unreadable = [Problem { object: None, ..error(&all[0], Hold::Everything) }];
+    let (_, held) = first.pass(&unreadable, None);
+    assert_eq!(later.pass(&unreadable, Some(&held)).0.len(), 4, "a file that cannot be read may hold anything");
+}
+
+#[test]
+fn a_second_broken_manifest_for_one_object_is_new_trouble() {
+    let all = [id("Pod", "ns", "ui-a"), id("Pod", "ns", "ui-b")];
+    let broken = misnamed(&id("Pod", "ns", "ui-"), Some("ns"));
+    let first = Scene { applied: BTreeSet::from([all[1].clone()]), ..Scene::of(&all) };
+    let (_, held) = first.pass(std::slice::from_ref(&broken), None);
+    let (kept, _) = Scene::of(&all).pass(&[broken.clone(), broken], Some(&held));
+    assert_eq!(kept, ["Pod/ns/ui-a", "Pod/ns/ui-b"]);
+}
+
+#[test]
+fn what_other_trouble_kept_goes_when_that_is_over() {
+    let all = [id("Pod", "ns", "a")];
+    let lasting = misnamed(&id("Pod", "ns", "A"), Some("ns"));
+    let first = Scene { applied: BTreeSet::from([all[0].clone()]), ..Scene::of(&all) };
+    let (_, held) = first.pass(std::slice::from_ref(&lasting), None);
+    let scene = Scene::of(&all);
     let unreadable = Problem { object: None, ..error(&all[0], Hold::Everything) };
-    let (_, held) = scene.pass(std::slice::from_ref(&unreadable), None);
-    let later = Scene::of(&all);
-    assert_eq!(later.pass(&[unreadable], Some(&held)).0.len(), 2, "a file that cannot be read may hold anything");
+    let (kept, held) = scene.pass(&[lasting.clone(), unreadable], Some(&held));
+    assert_eq!(kept, ["Pod/ns/a"]);
+    assert!(scene.pass(&[lasting], Some(&held)).0.is_empty());
+}
+
+#[test]
+fn a_definition_stays_with_what_is_of_its_kind() {
+    let mut definition = id("CustomResourceDefinition", "", "foos.x.io");
+    definition.group = "apiextensions.k8s.io".to_owned();
+    let other = ObjectId { name: "bars.y.io".to_owned(), ..definition.clone() };
+    let mut foo = id("Foo", "ns", "a");
+    foo.group = "x.io".to_owned();
+    let scene = Scene::of(&[definition, other, foo]);
+    let kept = scene.kept(&[refused(&id("Job", "ns", "new"))]);
+    assert_eq!(kept, ["CustomResourceDefinition/foos.x.io", "Foo/ns/a"]);
 }

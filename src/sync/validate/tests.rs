@@ -1,4 +1,5 @@
 use super::*;
+use crate::sync::problem::Hold;
 use crate::yaml;
 use proptest::prelude::*;
 
