@@ -19,6 +19,12 @@ pub mod entries;
 /// The most that an archive may unpack to: a guard against archives made to fill a disk.
 const UNPACKED: Limits = Limits::bytes(2 * 1024 * 1024 * 1024);
 
+/// The most bytes of a path in an archive; Linux takes no longer one.
+const MAX_PATH: usize = 4096;
+
+/// The most elements of a path in an archive: trees are walked folder by folder, each on the stack.
+const MAX_DEPTH: usize = 256;
+
 /// Why an archive cannot be written or unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -33,6 +39,9 @@ pub enum ArchiveError {
     /// The archive holds a path that leaves its root.
     #[error("the archive holds the unsafe path '{}'", .0.display())]
     UnsafePath(PathBuf),
+    /// The archive holds a path that no file system takes, or that is too deep to walk.
+    #[error("the archive holds a path of more than {MAX_PATH} bytes or {MAX_DEPTH} folders; it begins with '{0}'")]
+    LongPath(String),
     /// The archive unpacks to more than so many bytes.
     #[error("the archive unpacks to more than {0} bytes")]
     TooLarge(u64),
@@ -296,10 +305,11 @@ fn unpack_kept<R: Read>(
 
 /// Makes a directory with those above it; gives how many.
 fn make_directory(dir: &Path) -> Result<usize, ArchiveError> {
-    let above = dir.parent().filter(|parent| !parent.is_dir());
-    let made = above.map_or(Ok(0), make_directory)?;
-    fs::create_dir(dir).map_err(at(dir))?;
-    Ok(made + 1)
+    let missing: Vec<&Path> = dir.ancestors().take_while(|above| !above.is_dir()).collect();
+    for dir in missing.iter().rev() {
+        fs::create_dir(dir).map_err(at(dir))?;
+    }
+    Ok(missing.len())
 }
 
 /// Unpacks a gzip-compressed tar, see [`unpack`].
@@ -322,8 +332,11 @@ pub fn read_files(stream: impl Read, limit: u64) -> Result<BTreeMap<String, Vec<
     Ok(files)
 }
 
-/// The path without `.` elements, refused when it is absolute or climbs.
+/// The path without `.` elements, refused when it is absolute, climbs, or is too long.
 fn safe(path: &Path) -> Result<PathBuf, ArchiveError> {
+    if path.as_os_str().len() > MAX_PATH || path.components().count() > MAX_DEPTH {
+        return Err(ArchiveError::LongPath(path.to_string_lossy().chars().take(80).collect()));
+    }
     path.components()
         .filter(|component| !matches!(component, Component::CurDir))
         .map(|component| match component {

@@ -74,6 +74,31 @@ fn paths_that_climb_are_refused() {
 }
 
 #[test]
+fn paths_that_no_file_system_takes_are_refused() {
+    let tar = |name: &str, kind| {
+        let mut raw = tar::Builder::new(Vec::new());
+        raw.append_data(&mut header(kind, 0o644, 0), name, io::empty()).unwrap();
+        raw.into_inner().unwrap()
+    };
+    let kinds = [tar::EntryType::Regular, tar::EntryType::Directory];
+    for name in ["a/".repeat(400_000) + "a", "a/".repeat(MAX_DEPTH) + "a", "a".repeat(MAX_PATH + 1)] {
+        for kind in kinds {
+            let into = tempfile::tempdir().unwrap();
+            let error = unpack(tar(&name, kind).as_slice(), into.path()).unwrap_err();
+            assert!(matches!(error, ArchiveError::LongPath(_)), "{error}");
+            assert!(error.to_string().len() < 250, "{error}");
+            assert_eq!(fs::read_dir(into.path()).unwrap().count(), 0);
+        }
+    }
+    let deep = "a/".repeat(MAX_DEPTH - 1) + "a";
+    for kind in kinds {
+        let into = tempfile::tempdir().unwrap();
+        unpack(tar(&deep, kind).as_slice(), into.path()).unwrap();
+        assert!(into.path().join(&deep).exists());
+    }
+}
+
+#[test]
 fn too_much_is_refused() {
     let files = BTreeMap::from([("big".to_owned(), Content::Bytes(vec![0; 4096]))]);
     let mut out = Vec::new();
