@@ -12,9 +12,11 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use self::entries::{Budget, Limits, content, visit};
+use self::ignored::{Ignored, MAX_IGNORE_FILES, MAX_PATTERNS};
 use super::ignore::{IGNORE_FILE, IgnoreRules};
 
 pub mod entries;
+pub mod ignored;
 
 /// The most that an archive may unpack to: a guard against archives made to fill a disk.
 const UNPACKED: Limits = Limits::bytes(2 * 1024 * 1024 * 1024);
@@ -51,6 +53,13 @@ pub enum ArchiveError {
     /// The archive has a name or an attribute that is read into memory and too long for that.
     #[error("the archive has an entry whose name and attributes take more than 1 MiB")]
     LongHeaders,
+    /// The ignore files are too large together.
+    #[error(
+        "{}: the {IGNORE_FILE} files up to this one have more than {MAX_IGNORE_FILES} bytes, with their paths, or \
+         {MAX_PATTERNS} patterns: name folders instead of files",
+        .0.display()
+    )]
+    Ignored(PathBuf),
     /// The archive leaves out the holes of a file.
     #[error("the archive holds '{}' as a sparse file: make it without tar's option --sparse", .0.display())]
     Sparse(PathBuf),
@@ -68,21 +77,14 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> ArchiveError + '_ {
     move |source| ArchiveError::Io { path: path.to_owned(), source }
 }
 
-/// The most that an ignore file may be, in bytes.
-pub const MAX_IGNORE_FILE: u64 = 1024 * 1024;
-
 /// The bytes of a file that somebody else made, unless it is longer than that.
 pub fn read_bounded(file: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(file)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(too_long(limit));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")));
     }
     Ok(bytes)
-}
-
-fn too_long(limit: u64) -> io::Error {
-    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes"))
 }
 
 /// One file of a tree that is to be archived, in memory or on disk.
@@ -191,18 +193,17 @@ fn sorted_entries(dir: &Path) -> Result<Vec<(String, fs::FileType)>, ArchiveErro
 
 /// The `.sourceignore` files below a directory: where each stands and what it says.
 pub fn ignore_files(dir: &Path) -> Result<Vec<(Vec<String>, String)>, ArchiveError> {
-    let mut found = Vec::new();
+    let mut found = Ignored::new();
     collect_ignore_files(dir, &mut Vec::new(), &mut found)?;
-    Ok(found)
+    Ok(found.sorted())
 }
 
-fn collect_ignore_files(
-    dir: &Path,
-    below: &mut Vec<String>,
-    found: &mut Vec<(Vec<String>, String)>,
-) -> Result<(), ArchiveError> {
-    match read_bounded(&dir.join(IGNORE_FILE), MAX_IGNORE_FILE) {
-        Ok(text) => found.push((below.clone(), String::from_utf8_lossy(&text).into_owned())),
+fn collect_ignore_files(dir: &Path, below: &mut Vec<String>, found: &mut Ignored) -> Result<(), ArchiveError> {
+    match read_bounded(&dir.join(IGNORE_FILE), MAX_IGNORE_FILES) {
+        Ok(text) => {
+            found.reserve(below, text.len() as u64)?;
+            found.add(below.clone(), &text)?;
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
             let name: PathBuf = below.iter().map(String::as_str).chain([IGNORE_FILE]).collect();
@@ -246,22 +247,18 @@ fn unpack_source_within(most: Limits, tar: &Path, into: &Path, ignore: Option<&s
 
 /// The ignore files of a tar, as [`ignore_files`] finds them in a tree.
 fn ignore_files_in(tar: impl Read, limits: Limits) -> Result<Vec<(Vec<String>, String)>, ArchiveError> {
-    let mut found = Vec::new();
+    let mut found = Ignored::new();
     visit(tar, limits, |name, entry| {
         if !entry.header().entry_type().is_file() || name.file_name() != Some(OsStr::new(IGNORE_FILE)) {
             return Ok(());
         }
         let name = safe(name)?;
-        if entry.size() > MAX_IGNORE_FILE {
-            return Err(at(&name)(too_long(MAX_IGNORE_FILE)));
-        }
         let below = name.parent().into_iter().flatten().map(|element| element.to_string_lossy().into_owned());
-        found.push((below.collect(), String::from_utf8_lossy(&content(entry)?).into_owned()));
-        Ok(())
+        let below: Vec<String> = below.collect();
+        found.reserve(&below, entry.size())?;
+        found.add(below, &content(entry)?)
     })?;
-    // What stands deeper decides last.
-    found.sort();
-    Ok(found)
+    Ok(found.sorted())
 }
 
 /// Unpacks what `keep` says of a tar, which may be larger than what is kept.

@@ -17,7 +17,7 @@ use rusty_s3::Credentials;
 use tempfile::TempDir;
 
 use self::index::{Index, MAX_SIZE, path_of};
-use super::archive::MAX_IGNORE_FILE;
+use super::archive::ignored::MAX_IGNORE_FILES;
 use super::download::{DownloadError, SecretData, Tls};
 use super::ignore::{IGNORE_FILE, IgnoreRules};
 use super::lifecycle::{self, Stage};
@@ -151,7 +151,7 @@ async fn list(bucket: &mut S3, spec: &BucketSpec, into: &Path) -> Result<Index, 
     let file = into.join(IGNORE_FILE);
     let mut page = bucket.list(spec.prefix.as_deref(), None).await.map_err(|error| failed(&error))?;
     // After the listing, which finds out the region.
-    let ignored = bucket.fetch(IGNORE_FILE, &file, MAX_IGNORE_FILE).await.map_err(|error| failed(&error))?;
+    let ignored = bucket.fetch(IGNORE_FILE, &file, MAX_IGNORE_FILES).await.map_err(|error| failed(&error))?;
     let mut files = Vec::new();
     if ignored.is_some() {
         let text = tokio::fs::read(&file).await.map_err(|error| unreadable(&error))?;

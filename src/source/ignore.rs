@@ -1,6 +1,8 @@
 //! Which files of a source an artifact leaves out: `.sourceignore` files, the object's
 //! `spec.ignore`, and Flux's default exclusions, all in the pattern format of `.gitignore`. Pure.
 
+use std::sync::Arc;
+
 use super::glob;
 
 /// The name of the ignore files that a source may hold in any directory.
@@ -46,7 +48,8 @@ impl IgnoreRules {
             own.extend(parse(text, domain));
         }
         own.extend(parse(spec.unwrap_or_default(), &[]));
-        let built_in = |texts: &[&str]| texts.iter().map(|text| Pattern::parse(text, &[])).collect::<Vec<_>>();
+        let root = Arc::from([]);
+        let built_in = |texts: &[&str]| texts.iter().map(|text| Pattern::parse(text, &root)).collect::<Vec<_>>();
         let mut patterns = built_in(VERSION_CONTROL);
         if own.is_empty() {
             patterns.extend(built_in(DEFAULTS));
@@ -61,27 +64,32 @@ impl IgnoreRules {
     }
 }
 
-fn parse<'t>(text: &'t str, domain: &'t [String]) -> impl Iterator<Item = Pattern> + 't {
-    text.lines()
-        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
-        .map(|line| Pattern::parse(line, domain))
+/// The lines of an ignore file that are patterns.
+pub fn patterns(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty())
+}
+
+fn parse<'t>(text: &'t str, domain: &[String]) -> impl Iterator<Item = Pattern> + 't {
+    let domain = Arc::from(domain);
+    patterns(text).map(move |line| Pattern::parse(line, &domain))
 }
 
 #[derive(Clone, Debug)]
 struct Pattern {
-    domain: Vec<String>,
+    /// Where it stands; a file may have very many.
+    domain: Arc<[String]>,
     elements: Vec<String>,
     negated: bool,
     directories_only: bool,
 }
 
 impl Pattern {
-    fn parse(text: &str, domain: &[String]) -> Self {
+    fn parse(text: &str, domain: &Arc<[String]>) -> Self {
         let (negated, text) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
         let text = if text.ends_with("\\ ") { text } else { text.trim_end_matches(' ') };
         let (directories_only, text) = text.strip_suffix('/').map_or((false, text), |rest| (true, rest));
         let elements = text.split('/').map(str::to_owned).collect();
-        Self { domain: domain.to_vec(), elements, negated, directories_only }
+        Self { domain: Arc::clone(domain), elements, negated, directories_only }
     }
 
     fn matches(&self, path: &[&str], is_directory: bool) -> bool {

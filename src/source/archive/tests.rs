@@ -49,15 +49,36 @@ fn ignore_files_hold_where_they_stand() {
     assert!(files.contains_key("a.txt") && !files.contains_key("sub/a.txt"));
 }
 
-#[test]
-fn an_ignore_file_without_an_end_is_named() {
+/// What both ways to collect ignore files say of a tree.
+fn collected(tree: &[(&str, String)]) -> Result<usize, String> {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "sub/.sourceignore", "");
-    File::options().write(true).open(dir.path().join("sub/.sourceignore")).unwrap().set_len(MAX_IGNORE_FILE).unwrap();
-    ignore_files(dir.path()).unwrap();
-    write(dir.path(), "sub/.sourceignore", &"#".repeat(usize::try_from(MAX_IGNORE_FILE).unwrap() + 1));
-    let error = ignore_files(dir.path()).unwrap_err();
-    assert_eq!(error.to_string(), "sub/.sourceignore: it is larger than 1048576 bytes");
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, text) in tree {
+        write(dir.path(), name, text);
+        let mut header = header(tar::EntryType::Regular, 0o644, text.len() as u64);
+        tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    let tar = tar.into_inner().unwrap();
+    let [on_disk, packed] = [ignore_files(dir.path()), ignore_files_in(tar.as_slice(), UNPACKED)]
+        .map(|found| found.map(|found| found.len()).map_err(|error| error.to_string()));
+    assert_eq!(on_disk, packed);
+    on_disk
+}
+
+#[test]
+fn ignore_files_are_limited_together() {
+    let most = usize::try_from(MAX_IGNORE_FILES).unwrap();
+    let text = |bytes: usize| "#".repeat(bytes);
+    let names = ["a/.sourceignore", "b/c/.sourceignore"];
+    let half = |index: usize| most / 2 - names[index].len();
+    assert_eq!(collected(&[(names[0], text(half(0))), (names[1], text(half(1)))]), Ok(2));
+    let error = collected(&[(names[0], text(half(0))), (names[1], text(half(1) + 1))]).unwrap_err();
+    assert!(error.starts_with("b/c/.sourceignore: the .sourceignore files up to this one have more than"), "{error}");
+    let lines = |count| "a\n# not one\n\n".repeat(count);
+    let (one, other) = (lines(MAX_PATTERNS / 2), lines(MAX_PATTERNS / 2));
+    assert_eq!(collected(&[(names[0], one.clone()), (names[1], other.clone())]), Ok(2));
+    let error = collected(&[(names[0], one), (names[1], other + "b\n")]).unwrap_err();
+    assert!(error.starts_with("b/c/.sourceignore: ") && error.contains("20000 patterns"), "{error}");
 }
 
 #[test]
