@@ -6,13 +6,14 @@ use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 
 use crate::api::annotation::PROVENANCE_KEYS;
-use crate::api::condition::{READY, SOURCE_VERIFIED, STALLED};
+use crate::api::condition::{READY, STALLED};
 use crate::api::helm::v2::{ChartRefKind, HelmChartTemplate, HelmRelease};
 use crate::api::meta::{Artifact, Condition};
 use crate::api::source::v1::{
     ExternalArtifact, HelmChart, HelmChartSpec, HelmChartVerification, LocalHelmChartSourceReference, OCIRepository,
 };
 use crate::controller::conditions;
+use crate::source::verified::tells_of_provenance;
 use crate::source::version::Version;
 
 /// Label with the name of the release that a `HelmChart` was made for.
@@ -117,7 +118,7 @@ pub struct SourceState<'s> {
     pub conditions: &'s [Condition],
     /// The packaged chart.
     pub artifact: Option<&'s Artifact>,
-    /// Whether nobody has looked for the signature that an annotation asks for: it makes no new generation.
+    /// Whether nobody has looked for the provenance that an annotation asks for: it makes no new generation.
     pub unverified: bool,
 }
 
@@ -131,8 +132,7 @@ impl<'s> SourceState<'s> {
             observed: Some(status.observed_generation),
             conditions,
             artifact,
-            unverified: chart.annotations().contains_key(PROVENANCE_KEYS)
-                && conditions::get(conditions, SOURCE_VERIFIED).is_none(),
+            unverified: chart.annotations().contains_key(PROVENANCE_KEYS) && !tells_of_provenance(conditions),
         })
     }
 
@@ -347,18 +347,19 @@ mod tests {
     #[test]
     fn a_chart_that_was_stored_before_its_provenance_was_asked_for_is_not_usable() {
         let key = reference(&templated()).expect("a HelmChart");
-        let is_ready = |annotation: &str, condition: &str| {
+        let is_ready = |annotation: &str, message: &str| {
             let mut chart = wanted();
             chart.annotations_mut().insert(annotation.to_owned(), "keys".to_owned());
             let artifact = json!({"path": "p", "url": "u", "revision": "1.0.0", "digest": "sha256:0", "lastUpdateTime": "2026-01-01T00:00:00Z"});
-            let condition = json!({"type": condition, "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            let condition = json!({"type": "SourceVerified", "status": "True", "reason": "R", "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"});
             chart.status =
                 serde_json::from_value(json!({"artifact": artifact, "conditions": [condition]})).expect("a status");
             ready(&key, SourceState::of_chart(&chart)).map(|_| ())
         };
-        assert_eq!(is_ready("note", "Ready"), Ok(()));
-        assert_eq!(is_ready(PROVENANCE_KEYS, SOURCE_VERIFIED), Ok(()));
-        let why = is_ready(PROVENANCE_KEYS, "Ready").expect_err("nobody has looked at it");
+        let by_cosign = "verified signature of version 1.0.0";
+        assert_eq!(is_ready("note", by_cosign), Ok(()));
+        assert_eq!(is_ready(PROVENANCE_KEYS, "verified provenance of version 1.0.0 with key 'A'"), Ok(()));
+        let why = is_ready(PROVENANCE_KEYS, by_cosign).expect_err("nobody has looked at it");
         assert!(
             why.ends_with("the provenance that 'fairlead.dev/provenance-keys' asks for has not been verified"),
             "{why}"

@@ -26,6 +26,7 @@ pub mod s3;
 pub mod serve;
 mod start;
 pub mod store;
+pub mod verified;
 pub mod version;
 
 pub use start::{open_store, start};

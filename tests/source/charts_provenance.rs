@@ -153,8 +153,7 @@ async fn in_a_registry_the_provenance_is_a_layer_of_the_same_artifact() {
     });
     scene.bench.apply(&keys.to_string());
     apply(&scene, "app", "keys", &spec("1.x"));
-    let seen =
-        refused(&scene, "app", "ChartVerificationError", "/charts/nodejs' has no provenance: use `helm push`").await;
+    let seen = refused(&scene, "app", "ChartVerificationError", "/charts/nodejs' has none: use `helm push`").await;
     assert_eq!(seen.artifact, None);
     let first = signed(Helm::V4, "1.0.0", &author);
     registry.push_package("charts", &first.path());
@@ -179,7 +178,9 @@ async fn in_a_registry_the_provenance_is_a_layer_of_the_same_artifact() {
     let mut both = spec("2.0.0+build.1");
     both["verify"] = json!({"provider": "cosign", "secretRef": {"name": "cosign"}});
     apply(&scene, "both", "keys", &both);
-    refused(&scene, "both", "ChartVerificationError", "no signatures found").await;
+    let needle = "failed to verify the signature and provenance: failed to verify the signature using";
+    let seen = refused(&scene, "both", "ChartVerificationError", needle).await;
+    assert!(seen.condition("Ready").unwrap().2.contains("no signatures found"), "{seen:?}");
     cosign.sign(&registry, "charts/nodejs", &registry.digest("charts/nodejs", "2.0.0_build.1").await);
     let seen = scene.ready_at::<HelmChart>("both", "2.0.0+build.1").await;
     let message = format!("verified signature and provenance of version 2.0.0+build.1 with key '{}'", author.id());
@@ -190,6 +191,18 @@ async fn in_a_registry_the_provenance_is_a_layer_of_the_same_artifact() {
     assert_eq!(again.artifact, seen.artifact);
     registry.push_package("charts", &second.path());
     scene.ready_at::<HelmChart>("both", "2.0.0+build.1").await;
+
+    // What was stored for cosign's signature alone is not proven by it.
+    scene.apply("HelmChart", "cosigned", &both);
+    let seen = scene.ready_at::<HelmChart>("cosigned", "2.0.0+build.1").await;
+    assert_eq!(seen.condition("SourceVerified").unwrap().2, "verified signature of version 2.0.0+build.1");
+    scene.secret("others", &json!({"stranger.asc": stranger.public()}));
+    scene.annotate::<HelmChart>("cosigned", PROVENANCE_KEYS, "others").await;
+    let seen = refused(&scene, "cosigned", "ChartVerificationError", NOT_AMONG).await;
+    assert_eq!(seen.observed_generation, None, "a release must not take it: {seen:?}");
+    scene.annotate::<HelmChart>("cosigned", PROVENANCE_KEYS, "keys").await;
+    let seen = scene.ready_at::<HelmChart>("cosigned", "2.0.0+build.1").await;
+    assert_eq!(seen.condition("SourceVerified"), Some(("True", "Succeeded", message.as_str())));
 }
 
 #[tokio::test]
@@ -265,8 +278,12 @@ async fn a_release_asks_for_provenance_by_the_annotations_of_its_chart() {
 
     // What was stored without proof is not used once proof is asked for, although the spec of the chart is the same.
     apply(&release(Some("keys"), 2));
-    refused(&scene, &chart, "ChartVerificationError", "there is no provenance").await;
-    release_says(&scene, &format!("/{chart}' is not ready: chart verification error: there is no provenance")).await;
+    refused(&scene, &chart, "ChartVerificationError", "failed to verify the provenance: there is none").await;
+    release_says(
+        &scene,
+        &format!("/{chart}' is not ready: chart verification error: failed to verify the provenance: there is none"),
+    )
+    .await;
     first.publish(&server);
     verified(&scene, &chart, "1.0.0", &author).await;
     scene.ready::<HelmRelease>("app").await;
@@ -280,7 +297,7 @@ async fn a_release_asks_for_provenance_by_the_annotations_of_its_chart() {
     release_says(&scene, "with chart nodejs@1.1.0").await;
     // Without the annotation nothing is asked for.
     signed(Helm::V4, "1.2.0", &author).publish_alone(&server);
-    refused(&scene, &chart, "ChartVerificationError", "there is no provenance").await;
+    refused(&scene, &chart, "ChartVerificationError", "failed to verify the provenance: there is none").await;
     apply(&release(None, 2));
     let seen = scene.ready_at::<HelmChart>(&chart, "1.2.0").await;
     assert_eq!(seen.condition("SourceVerified"), None);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::ResourceExt as _;
 
-use super::verification::{KeysOfSecret, Provenance, Signatures, unproven};
+use super::verification::{KeysOfSecret, Provenance, Signatures, unproven, unsigned, without_provenance};
 use super::{HelmChartController, MAX_CHART, Made, Plan, PlannedSource, Target, chart_failure, planned};
 use crate::api::condition::{self, reason};
 use crate::api::source::v1::{HelmChart, HelmChartVerification, HelmRepository};
@@ -102,11 +102,11 @@ impl Found {
     async fn provenance(&self, manifest: &Manifest) -> Result<Vec<u8>, Failure> {
         let Some(layer) = manifest.provenance_layer() else {
             let why = format!(
-                "'{}' has no provenance: use `helm push` where the '.prov' file of `helm package --sign` lies beside \
+                "'{}' has none: use `helm push` where the '.prov' file of `helm package --sign` lies beside \
                  the package",
                 self.registry.repository()
             );
-            return Err(unproven(&why));
+            return Err(without_provenance(&why));
         };
         limited(self.timeout, self.layer(layer, MAX_PROVENANCE)).await
     }
@@ -143,8 +143,13 @@ impl HelmChartController {
         keys: Option<KeysOfSecret>,
     ) -> Result<Option<Signatures>, Failure> {
         let namespace = object.namespace().unwrap_or_default();
+        let with_provenance = keys.is_some();
         let demand = match &object.spec.verify {
-            Some(verify) => Some(demand(&self.context, &namespace, verify).await?),
+            Some(verify) => Some(
+                demand(&self.context, &namespace, verify)
+                    .await
+                    .map_err(|failure| Failure { message: unsigned(failure.message, with_provenance), ..failure })?,
+            ),
             None => None,
         };
         if demand.is_none() && keys.is_none() {
@@ -158,7 +163,7 @@ impl HelmChartController {
         if let Some(demand) = demand.filter(|_| !self.proofs.has(object, signatures.proof)) {
             let place = self.store.scratch().map_err(|error| lifecycle::storage_failure(&error))?;
             let verified = demand.verify(&self.context, place, (&found.access, &digest), found.timeout).await;
-            verified.map_err(|error| unproven(&error.message))?;
+            verified.map_err(|error| unproven(&unsigned(error.message, with_provenance)))?;
         }
         found.reference = Reference::Digest(digest);
         Ok(Some(signatures))

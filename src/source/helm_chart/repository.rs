@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use url::Url;
 
-use super::verification::{KeysOfSecret, Provenance, Signatures, refuse_cosign, unproven};
+use super::verification::{KeysOfSecret, Provenance, Signatures, refuse_cosign, without_provenance};
 use super::{
     HelmChartController, KNOWN_CHARTS, MAX_CHART, Made, Plan, PlannedSource, Target, blocking, chart_failure, planned,
     source_failure,
@@ -108,8 +108,8 @@ async fn fetch(downloader: &Downloader, url: &Url, limit: usize) -> Result<Vec<u
 async fn fetch_provenance(downloader: &Downloader, package: &Url) -> Result<Vec<u8>, Failure> {
     let fetched = fetch(downloader, &provenance_url(package), MAX_PROVENANCE).await;
     fetched.map_err(|error| match error {
-        DownloadError::Status { status: 404 | 410, .. } => unproven(&format!(
-            "there is no provenance: {error}; publish the '.prov' file that `helm package --sign` makes beside the package"
+        DownloadError::Status { status: 404 | 410, .. } => without_provenance(&format!(
+            "there is none: {error}; publish the '.prov' file that `helm package --sign` makes beside the package"
         )),
         error => download_failure(&error),
     })

@@ -17,6 +17,7 @@ use crate::source::lifecycle;
 use crate::source::oci::verify::Asked;
 use crate::source::outcome::{Failure, tell_verified};
 use crate::source::proofs::Proof;
+use crate::source::verified;
 
 /// What a chart has to be signed with, and whether it is.
 pub(super) struct Signatures {
@@ -97,18 +98,17 @@ pub(super) async fn keys(
     let data = lifecycle::secret_data(context, &namespace, name).await.map_err(|failure| Failure {
         condition: condition::SOURCE_VERIFIED,
         reason: reason::VERIFICATION_ERROR,
-        message: format!("failed to verify the provenance: public keys secret error: {}", failure.message),
+        message: verified::bad(false, &format!("public keys secret error: {}", failure.message)),
         ..failure
     })?;
     let proof = Proof::of(data.iter().flat_map(|(name, ByteString(value))| [name.as_bytes(), value.as_slice()]));
     Ok(Some(KeysOfSecret { keys: Keys::from_secret(&data), proof }))
 }
 
-/// Whether what is stored was looked at for its signature.
+/// Whether what is stored was looked at for its provenance.
 fn is_judged(status: &HelmChartStatus) -> bool {
     let conditions = &status.conditions;
-    conditions::get(conditions, condition::SOURCE_VERIFIED).is_some()
-        && !conditions::is_true(conditions, condition::STALLED)
+    verified::tells_of_provenance(conditions) && !conditions::is_true(conditions, condition::STALLED)
 }
 
 impl Signatures {
@@ -130,7 +130,9 @@ impl Signatures {
 
     /// Whether the status tells all that there is to tell of the stored package.
     pub(super) fn are_told(&self, status: &HelmChartStatus) -> bool {
-        self.provenance.is_none() || conditions::is_true(&status.conditions, condition::SOURCE_VERIFIED)
+        let conditions = &status.conditions;
+        self.provenance.is_none()
+            || conditions::is_true(conditions, condition::SOURCE_VERIFIED) && verified::tells_of_provenance(conditions)
     }
 }
 
@@ -153,8 +155,7 @@ pub(super) fn tell_artifact(
 
 /// Says who signed the provenance file of a package.
 pub(super) fn tell_signer(object: &HelmChart, status: &mut HelmChartStatus, version: &str, signer: &str) {
-    let what = if object.spec.verify.is_some() { "signature and provenance" } else { "provenance" };
-    let message = format!("verified {what} of version {version} with key '{signer}'");
+    let message = verified::good(object.spec.verify.is_some(), version, signer);
     tell_verified(&mut status.conditions, &message, object.metadata.generation, Timestamp::now());
 }
 
@@ -168,7 +169,18 @@ impl Provenance {
 
 /// Why a package is not what its provenance file says.
 pub(super) fn bad(error: &ProvenanceError) -> ChartError {
-    ChartError::new(ChartFault::Verification, format!("failed to verify the provenance: {error}"))
+    ChartError::new(ChartFault::Verification, verified::bad(false, &error.to_string()))
+}
+
+/// There is no provenance file at all.
+pub(super) fn without_provenance(why: &str) -> Failure {
+    unproven(&verified::bad(false, why))
+}
+
+/// Why an artifact's signature is not good, told so that what is stored counts as looked at where its provenance is
+/// asked for, too.
+pub(super) fn unsigned(why: String, with_provenance: bool) -> String {
+    if with_provenance { verified::bad(true, &why) } else { why }
 }
 
 /// The failure of a chart that is not signed as it has to be.
