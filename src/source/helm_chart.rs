@@ -24,7 +24,7 @@ use super::digest::sha256;
 use super::helm_repository;
 use super::index::Chart;
 use super::lifecycle::{self, Stage, object_ref};
-use super::outcome::{Failure, Stored};
+use super::outcome::{Failure, Stored, is_made_for};
 use super::proofs::Proofs;
 use super::store::{ArtifactStore, StoreError};
 use crate::api::condition::{self, reason};
@@ -154,8 +154,8 @@ impl HelmChartController {
         // A version whose tag leads to something else now is stored anew once that is verified.
         let is_proven = signatures
             .is_none_or(|signatures| self.proofs.has(object, signatures.proof) && signatures.are_told(status));
+        let same_spec = is_made_for(status, object.metadata.generation);
         let current = status.artifact.as_ref().filter(|artifact| is_proven && artifact.revision == *version);
-        let same_spec = status.observed_generation == object.metadata.generation;
         if current.is_some() && same_spec && status.observed_chart_name.as_ref() == Some(name) {
             let used = if status.observed_values_files.is_empty() {
                 &object.spec.values_files

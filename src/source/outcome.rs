@@ -191,6 +191,13 @@ pub fn progress<S: SourceStatus + Clone>(
     Some(shown)
 }
 
+/// Whether the artifact was made for this generation. One that stalled was looked at, too, and left the artifact of
+/// a generation before.
+pub fn is_made_for(status: &mut impl SourceStatus, generation: Option<i64>) -> bool {
+    let Common { conditions, observed_generation, .. } = status.common();
+    *observed_generation == generation && !conditions::is_true(conditions, condition::STALLED)
+}
+
 /// Writes what a pass came to into the status.
 pub fn record(
     status: &mut impl SourceStatus,
@@ -229,6 +236,10 @@ pub fn record(
                 conditions::set(conditions, condition::STALLED, Truth::True, reason, message, generation, now);
                 *observed_generation = generation;
             } else {
+                if conditions::is_true(conditions, condition::STALLED) {
+                    // It was only looked at: the artifact may be of a generation before, and is not to pass for this one's.
+                    *observed_generation = None;
+                }
                 conditions::remove(conditions, condition::STALLED);
                 let retry = reason::PROGRESSING_WITH_RETRY;
                 conditions::set(conditions, condition::RECONCILING, Truth::True, retry, message, generation, now);
@@ -325,6 +336,26 @@ mod tests {
         assert_eq!(truth(&status, "Stalled"), Some(("True", "URLInvalid")));
         assert_eq!(truth(&status, "Reconciling"), None);
         assert_eq!(status.observed_generation, Some(3));
+    }
+
+    #[test]
+    fn an_artifact_is_not_made_for_a_generation_that_stalled() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut status = GitRepositoryStatus::default();
+        let failure = |terminal| Err(Failure { terminal, ..Failure::transient(condition::FETCH_FAILED, "X", "y") });
+        for (outcome, generation, expected) in [
+            (Ok(stored()), 1, true),
+            (failure(false), 1, true),
+            (Ok(stored()), 1, true),
+            (failure(true), 2, false),
+            (failure(false), 2, false),
+            (failure(false), 2, false),
+            (Ok(stored()), 2, true),
+        ] {
+            record(&mut status, &outcome, Some(generation), now);
+            assert_eq!(is_made_for(&mut status, Some(generation)), expected, "{outcome:?} {generation}");
+        }
+        assert!(!is_made_for(&mut status, Some(3)));
     }
 
     #[test]

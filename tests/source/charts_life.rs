@@ -1,11 +1,14 @@
 //! How a `HelmRepository` and a `HelmChart` rest, change their type and go.
 
 use fairlead::api::source::v1::{HelmChart, HelmRepository};
-use fairlead_testbench::{ChartServer, fixture_chart, wait_for};
+use fairlead_testbench::{ChartServer, fixture_chart, package, wait_for};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use crate::scene::{Kind, PATIENCE, Scene};
+use crate::scene::{Kind, PATIENCE, Scene, Seen};
+
+/// What gzip makes of nothing.
+const EMPTY_GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0";
 
 async fn has_finalizer<K: Kind>(scene: &Scene, name: &str) -> bool {
     !scene.api::<K>().get(name).await.expect("read the object").finalizers().is_empty()
@@ -70,6 +73,38 @@ async fn repositories_and_charts_rest_and_go() {
     scene.delete::<HelmRepository>("other").await;
     gone(index["artifact"]["url"].as_str().unwrap()).await;
     gone(index["url"].as_str().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_chart_that_moves_to_a_broken_repository_is_made_anew_when_that_is_mended() {
+    let (old, new) = (ChartServer::start(), ChartServer::start());
+    let nodejs = fixture_chart("nodejs");
+    let (metadata, mut other) = package(&nodejs, "1.0.0");
+    old.publish_archive(metadata.clone(), &other);
+    // The same chart and version, in other bytes: what comes after the end of gzip's stream is another one.
+    other.extend_from_slice(EMPTY_GZIP);
+    new.publish_archive(metadata, &other);
+    let scene = Scene::start("moves").await;
+    scene.apply("HelmRepository", "old", &json!({"url": old.url(), "interval": "1m"}));
+    scene.apply(
+        "HelmRepository",
+        "new",
+        &json!({"type": "oci", "url": "https://no.registry/charts", "interval": "1m"}),
+    );
+    let chart = |repository: &str| {
+        let source = json!({"kind": "HelmRepository", "name": repository});
+        let spec = json!({"chart": "nodejs", "version": "1.0.0", "interval": "1m", "sourceRef": source});
+        scene.apply("HelmChart", "app", &spec);
+    };
+    chart("old");
+    let before = scene.ready_at::<HelmChart>("app", "1.0.0").await;
+    chart("new");
+    scene.failed::<HelmChart>("app", "Stalled", "invalid OCI registry URL").await;
+    scene.apply("HelmRepository", "new", &json!({"type": "default", "url": new.url(), "interval": "1m"}));
+    let digest = before.artifact.expect("an artifact").digest;
+    let is_another = |seen: &Seen| seen.artifact.as_ref().is_some_and(|artifact| artifact.digest != digest);
+    let after = scene.until::<HelmChart>("app", "the new repository's chart", is_another).await;
+    assert_eq!(scene.download(&after.artifact.expect("an artifact")).await, other);
 }
 
 #[tokio::test]
