@@ -63,11 +63,11 @@ impl Wanted {
         Ok(Self { text: range.to_owned(), range: parsed, filter, charts })
     }
 
-    /// The tag of the chart version that the range spells out, else the newest in it. Only so is a
-    /// version found that does not keep to the rules, such as `2024.01.15`.
+    /// The tag of the chart version that the range spells out in full, else the newest in it. Only so is a
+    /// version found that does not keep to the rules, such as `2024.01.15`; `1.2` is a range, and as a tag it moves.
     pub fn named_or_newest<'t>(&self, tags: &'t [String]) -> Result<&'t String, TagError> {
-        let named = tag_of_version(&self.text);
-        tags.iter().find(|tag| **tag == named).map_or_else(|| self.newest(tags), Ok)
+        let named = is_in_full(&self.text).then(|| tag_of_version(&self.text));
+        tags.iter().find(|tag| named.as_ref() == Some(tag)).map_or_else(|| self.newest(tags), Ok)
     }
 
     /// The newest of the tags in the range.
@@ -85,6 +85,14 @@ impl Wanted {
             TagError::NoMatch { range: self.text.clone(), seen }
         })
     }
+}
+
+/// Whether a text has the three numbers of a version, of whatever form.
+fn is_in_full(text: &str) -> bool {
+    let text = text.strip_prefix('v').unwrap_or(text);
+    let core = text.split_once(['-', '+']).map_or(text, |(core, _)| core);
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    core.split('.').count() == 3 && core.split('.').all(is_number)
 }
 
 /// The chart version that a tag stands for: no tag can hold a `+`, no version a `_`.
@@ -106,8 +114,19 @@ fn last_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const TAGS: &[&str] =
-        &["latest", "1.0.0", "1.2.0", "v1.3.0", "2.0.0-rc.1", "2.0.0_build.5", "1.9", "2024.01.15", "sha256-aa.sig"];
+    const TAGS: &[&str] = &[
+        "latest",
+        "1",
+        "1.2",
+        "1.0.0",
+        "1.2.0",
+        "v1.3.0",
+        "2.0.0-rc.1",
+        "2.0.0_build.5",
+        "1.9",
+        "2024.01.15",
+        "sha256-aa.sig",
+    ];
 
     fn newest(range: &str, filter: Option<&str>, charts: bool) -> Result<String, TagError> {
         let tags: Vec<String> = TAGS.iter().map(|&tag| tag.to_owned()).collect();
@@ -127,16 +146,18 @@ mod tests {
             assert_eq!(newest(range, filter, charts).as_deref(), Ok(expected), "{range} {filter:?}");
         }
         let tags: Vec<String> = TAGS.iter().map(|&tag| tag.to_owned()).collect();
-        for (version, expected) in [("2024.01.15", "2024.01.15"), ("1.9", "1.9"), ("1.2", "1.2.0")] {
+        for (version, expected) in
+            [("2024.01.15", Some("2024.01.15")), ("1.2", Some("1.2.0")), ("1", Some("v1.3.0")), ("1.9", None)]
+        {
             let wanted = Wanted::new(version, None, true).unwrap();
-            assert_eq!(wanted.named_or_newest(&tags).map(String::as_str), Ok(expected));
+            assert_eq!(wanted.named_or_newest(&tags).ok().map(String::as_str), expected, "{version}");
         }
     }
 
     #[test]
     fn what_cannot_be_chosen_says_why() {
         let error = newest("9.x", None, false).unwrap_err();
-        assert!(!error.is_terminal() && error.to_string().contains("9 tags"), "{error}");
+        assert!(!error.is_terminal() && error.to_string().contains("11 tags"), "{error}");
         assert!(newest("FILLED_IN_BY_CI", None, false).unwrap_err().is_terminal());
         let error = newest("*", Some("("), false).unwrap_err();
         assert!(error.is_terminal() && error.to_string().contains("unclosed group"), "{error}");
