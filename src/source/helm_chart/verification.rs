@@ -13,6 +13,7 @@ use crate::controller::{Context, conditions};
 use crate::dns_name;
 use crate::source::chart::provenance::{Keys, ProvenanceError, Signed};
 use crate::source::chart::{ChartError, ChartFault, Metadata};
+use crate::source::download::SecretData;
 use crate::source::lifecycle;
 use crate::source::oci::verify::Asked;
 use crate::source::outcome::{Failure, tell_verified};
@@ -29,13 +30,13 @@ pub(super) struct Signatures {
 
 /// What a provenance file has to be.
 pub(super) struct Provenance {
-    keys: Keys,
+    keys: SecretData,
     chart: Metadata,
 }
 
-/// The keys of a Secret, and what stands for all of it.
+/// The keys of a Secret, which are read when they are needed, and what stands for all of it.
 pub(super) struct KeysOfSecret {
-    keys: Keys,
+    keys: SecretData,
     proof: Proof,
 }
 
@@ -102,7 +103,7 @@ pub(super) async fn keys(
         ..failure
     })?;
     let proof = Proof::of(data.iter().flat_map(|(name, ByteString(value))| [name.as_bytes(), value.as_slice()]));
-    Ok(Some(KeysOfSecret { keys: Keys::from_secret(&data), proof }))
+    Ok(Some(KeysOfSecret { keys: data, proof }))
 }
 
 /// Whether what is stored was looked at for its provenance.
@@ -162,8 +163,11 @@ pub(super) fn tell_signer(object: &HelmChart, status: &mut HelmChartStatus, vers
 impl Provenance {
     /// Verifies who signed a provenance file, for this chart.
     pub(super) async fn verify(self, file: Vec<u8>) -> Result<Signed, Failure> {
-        blocking(move || Signed::read(&file, &self.chart, &self.keys, Timestamp::now()).map_err(|error| bad(&error)))
-            .await
+        blocking(move || {
+            let keys = Keys::from_secret(&self.keys);
+            Signed::read(&file, &self.chart, &keys, Timestamp::now()).map_err(|error| bad(&error))
+        })
+        .await
     }
 }
 

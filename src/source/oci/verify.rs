@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -126,7 +127,7 @@ enum Trusted {
     /// Identities, by this trusted root, or by Sigstore's.
     Identities(Option<Vec<u8>>),
     /// Whom a trust policy says.
-    Policy(Trust),
+    Policy(Arc<Trust>),
 }
 
 /// What an object asks for, with what its Secrets hold.
@@ -149,7 +150,7 @@ impl<'o> Demand<'o> {
             Wanted::Identities(None) => Ok(Trusted::Identities(None)),
             Wanted::Policy(name) => {
                 let trust = Trust::read(&format!("{namespace}/{name}"), &secret(name).await?);
-                trust.map(Trusted::Policy).map_err(|error| error.to_string())
+                trust.map(|trust| Trusted::Policy(Arc::new(trust))).map_err(|error| error.to_string())
             }
         };
         let trusted = trusted.map_err(|why| asked.failure(false, &why))?;
@@ -271,7 +272,7 @@ async fn by_signers<'s>(
 
 /// Asks notation.
 async fn by_policy(
-    trust: &Trust,
+    trust: &Arc<Trust>,
     context: &Context,
     dir: TempDir,
     (access, digest): (&RegistryAccess, &Digest),
@@ -281,11 +282,16 @@ async fn by_policy(
     if let Some(why) = notation::hindrance(repository, *insecure, tls(access).certificate.is_some()) {
         return Err(why);
     }
-    let files = trust.files(&notation::scope(repository)).map_err(|error| error.to_string())?;
     let place = Place::make(dir, access, repository.client_name()).map_err(|error| unkept(&error))?;
-    for (path, bytes) in files {
-        place.write(path, bytes).map_err(|error| unkept(&error))?;
-    }
+    let (trust, scope) = (Arc::clone(trust), notation::scope(repository));
+    // They may be very many.
+    let writing = tokio::task::spawn_blocking(move || {
+        for (path, bytes) in trust.files(&scope).map_err(|error| error.to_string())? {
+            place.write(path, bytes).map_err(|error| unkept(&error))?;
+        }
+        Ok::<_, String>(place)
+    });
+    let place = writing.await.map_err(|died| died.to_string())??;
     let artifact = notation::artifact(repository, digest);
     // What tells of revoked certificates is asked over plain HTTP, wherever the registry is.
     let command = place.command(&context.config.notation, access, true).env("NOTATION_CONFIG", place.path());
@@ -355,7 +361,8 @@ mod tests {
             let policy = format!(r#"{{"trustPolicies": [{{"signatureVerification": {{"level": "{level}"}}}}]}}"#);
             let data = [("a.crt", certificate), (notation::TRUST_POLICY, policy.as_str())];
             let data = data.map(|(name, text)| (name.to_owned(), k8s_openapi::ByteString(text.as_bytes().to_vec())));
-            Trusted::Policy(Trust::read("apps/trust", &data.into()).map_err(|error| error.to_string()).unwrap())
+            let trust = Trust::read("apps/trust", &data.into()).map_err(|error| error.to_string());
+            Trusted::Policy(Arc::new(trust.unwrap()))
         };
         let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
         let all = [
