@@ -194,10 +194,7 @@ impl HelmChartController {
             let message = format!("failed to get source: {kind} '{namespace}/{name}' not found");
             Failure::transient(condition::FETCH_FAILED, reason::SOURCE_UNAVAILABLE, message)
         };
-        let without = || {
-            let message = format!("no artifact available for {kind} source '{name}'");
-            Failure::transient(condition::FETCH_FAILED, reason::NO_SOURCE_ARTIFACT, message)
-        };
+        let without = || without_artifact(kind, name);
         let elsewhere = || {
             let message = format!(
                 "{kind} '{namespace}/{name}' belongs to another shard; give it the labels of this HelmChart, or this \
@@ -231,7 +228,9 @@ impl HelmChartController {
     }
 
     async fn plan_local(&self, object: &HelmChart, artifact: &Artifact) -> Result<Plan, Failure> {
-        let tree = self.store.directory(artifact).await.map_err(|error| source_failure(&error))?;
+        let failed =
+            |error: StoreError| source_failure(object.spec.source_ref.kind, &object.spec.source_ref.name, &error);
+        let tree = self.store.directory(artifact).await.map_err(failed)?;
         let packaging = local_packaging(object, &artifact.revision);
         let chart = object.spec.chart.clone();
         blocking(move || {
@@ -370,8 +369,17 @@ fn check_identity(package: &Package, name: &str, version: &str, promised_by: &st
     Err(ChartError::new(ChartFault::Pull, message))
 }
 
-fn source_failure(error: &StoreError) -> Failure {
+fn source_failure(kind: ChartSourceKind, name: &str, error: &StoreError) -> Failure {
+    if matches!(error, StoreError::Missing { .. }) {
+        // The source is about to say so itself, and the same is told once.
+        return without_artifact(kind, name);
+    }
     Failure::transient(condition::FETCH_FAILED, reason::NO_SOURCE_ARTIFACT, format!("cannot read the source: {error}"))
+}
+
+fn without_artifact(kind: ChartSourceKind, name: &str) -> Failure {
+    let message = format!("no artifact available for {kind} source '{name}'");
+    Failure::transient(condition::FETCH_FAILED, reason::NO_SOURCE_ARTIFACT, message)
 }
 
 fn chart_failure(error: &ChartError) -> Failure {

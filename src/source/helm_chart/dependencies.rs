@@ -160,7 +160,7 @@ impl<'c> Gathering<'c> {
         name: &str,
     ) -> Result<Arc<Chart>, String> {
         if let Some(artifact) = repository.status.as_ref().and_then(|status| status.artifact.as_ref())
-            && let Ok(found) = self.controller.versions(artifact, name).await
+            && let Ok(found) = self.controller.versions((&repository.name_any(), artifact), name).await
         {
             return found.map_err(|error| error.to_string());
         }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use kube::ResourceExt as _;
 use url::Url;
 
 use super::verification::{KeysOfSecret, Provenance, Signatures, refuse_cosign, without_provenance};
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::api::condition::{self, reason};
 use crate::api::meta::Artifact;
-use crate::api::source::v1::{HelmChart, HelmRepository};
+use crate::api::source::v1::{ChartSourceKind, HelmChart, HelmRepository};
 use crate::source::chart::provenance::MAX_PROVENANCE;
 use crate::source::chart::{ChartError, ChartFault, Metadata};
 use crate::source::digest;
@@ -19,6 +20,7 @@ use crate::source::download::{Download, DownloadError, Downloader};
 use crate::source::helm_repository;
 use crate::source::index::{self, Chart, IndexError};
 use crate::source::outcome::Failure;
+use crate::source::store::StoreError;
 
 /// What is added to the URL of a package for that of its provenance file.
 const PROVENANCE_SUFFIX: &str = ".prov";
@@ -37,7 +39,10 @@ impl HelmChartController {
             let message = format!("failed to get chart version for remote reference: {error}");
             chart_failure(&ChartError::new(ChartFault::Reference, message))
         };
-        let versions = self.versions(artifact, &object.spec.chart).await?.map_err(|error| wrong(&error))?;
+        let versions = self
+            .versions((&repository.name_any(), artifact), &object.spec.chart)
+            .await?
+            .map_err(|error| wrong(&error))?;
         let entry = versions.find(range).map_err(|error| wrong(&error))?;
         let url = entry.url(&helm_repository::parse_url(&repository.spec)?).map_err(|error| wrong(&error))?;
         let metadata = Metadata { name: entry.name.clone(), version: entry.version.clone() };
@@ -71,7 +76,7 @@ impl HelmChartController {
     /// The versions of a chart in the index behind an artifact.
     pub(super) async fn versions(
         &self,
-        artifact: &Artifact,
+        (repository, artifact): (&str, &Artifact),
         chart: &str,
     ) -> Result<Result<Arc<Chart>, IndexError>, Failure> {
         {
@@ -82,7 +87,8 @@ impl HelmChartController {
                 return Ok(Ok(Arc::clone(found)));
             }
         }
-        let file = self.store.file(artifact).await.map_err(|error| source_failure(&error))?;
+        let failed = |error: StoreError| source_failure(ChartSourceKind::HelmRepository, repository, &error);
+        let file = self.store.file(artifact).await.map_err(failed)?;
         let name = chart.to_owned();
         let found = match blocking(move || Ok(index::read(&file, &name))).await? {
             Ok(found) => Arc::new(found),

@@ -26,6 +26,15 @@ fn versions_tell_commit_and_generation() {
 }
 
 #[test]
+fn an_artifact_that_is_lost_is_told_as_one_that_is_not_there_yet() {
+    let lost = |error| source_failure(ChartSourceKind::GitRepository, "charts", &error);
+    let missing = StoreError::Missing { path: "gitrepository/apps/charts/1.tar.gz".into() };
+    assert_eq!(lost(missing), without_artifact(ChartSourceKind::GitRepository, "charts"));
+    let corrupt = lost(StoreError::Corrupt { path: "p".into() });
+    assert!(corrupt.message.contains("does not match its digest"), "{corrupt:?}");
+}
+
+#[test]
 fn a_package_must_be_what_the_index_says() {
     let package = Package {
         name: "nginx".into(),
