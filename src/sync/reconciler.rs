@@ -258,8 +258,8 @@ impl KustomizationController {
         let root = match foreign::directory(&self.store, &lifecycle::owner_of(object), artifact).await {
             Ok(root) => root,
             Err(error) => {
-                let ending = Ending::Failed { reason: reason::ARTIFACT_FAILED, message: error.to_string() };
-                return Done::unread(ending, &known.digests);
+                let message = source::unread(object, &error);
+                return Done::unread(Ending::Failed { reason: reason::ARTIFACT_FAILED, message }, &known.digests);
             }
         };
         let builds = self.context.config.builds();

@@ -4,6 +4,8 @@ use crate::api::condition::reason;
 use crate::api::kustomize::v1::{Kustomization, SourceKind};
 use crate::api::meta::Artifact;
 use crate::controller::{Caches, conditions, dependencies as expressions};
+use crate::source::foreign::ForeignError;
+use crate::source::store::StoreError;
 use kube::ResourceExt as _;
 
 /// Identity of a source.
@@ -63,7 +65,7 @@ pub fn artifact(caches: &Caches, object: &Kustomization) -> Result<Artifact, Not
                     .status
                     .as_ref()
                     .and_then(|status| status.artifact.clone())
-                    .ok_or_else(|| not_yet(format!("Source '{id}' has no artifact yet"))),
+                    .ok_or_else(|| not_yet(without_artifact(&id))),
             }
         };
     }
@@ -72,6 +74,19 @@ pub fn artifact(caches: &Caches, object: &Kustomization) -> Result<Artifact, Not
         SourceKind::OciRepository => artifact_in!(oci_repositories),
         SourceKind::Bucket => artifact_in!(buckets),
         SourceKind::ExternalArtifact => artifact_in!(external_artifacts),
+    }
+}
+
+fn without_artifact(id: &SourceId) -> String {
+    format!("Source '{id}' has no artifact yet")
+}
+
+/// Why the artifact cannot be read.
+pub fn unread(object: &Kustomization, error: &ForeignError) -> String {
+    match error {
+        // The source is about to say so itself, and the same is told once.
+        ForeignError::Store(StoreError::Missing { .. }) => without_artifact(&source_id(object)),
+        error => error.to_string(),
     }
 }
 
@@ -138,5 +153,9 @@ mod tests {
         assert_eq!(source_id(&object).namespace, "shared");
         let missing = artifact(&Caches::default(), &object).unwrap_err();
         assert_eq!(missing.message, "Source 'GitRepository/shared/releases' not found");
+        let lost = ForeignError::Store(StoreError::Missing { path: "gitrepository/shared/releases/1.tar.gz".into() });
+        assert_eq!(unread(&object, &lost), "Source 'GitRepository/shared/releases' has no artifact yet");
+        let gone = ForeignError::Gone("http://h/x".to_owned());
+        assert_eq!(unread(&object, &gone), gone.to_string());
     }
 }
