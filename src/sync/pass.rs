@@ -293,7 +293,7 @@ fn held_back(plan: &Plan) -> Option<Problem> {
     if plan.held.len() > KEPT_SHOWN {
         names.push(format!("and {} more", plan.held.len() - KEPT_SHOWN));
     }
-    let reason = format!("objects that left the folder are kept while this lasts: {}", names.join(", "));
+    let reason = format!("kept while this lasts: {}", names.join(", "));
     Some(Problem::error(plan.because.clone()?, reason))
 }
 

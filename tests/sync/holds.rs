@@ -26,7 +26,7 @@ async fn a_namespace_that_cannot_be_one_keeps_the_app_that_had_another() {
     // The commit renames the app, and its namespace cannot be one.
     let broken = ns.replace("own", "Own");
     let verdict = world.push(&[(APP, Some(&app(&broken, &other)))]).await;
-    let kept = format!("objects that left the folder are kept while this lasts: Namespace/{ns}, ConfigMap/{ns}/app");
+    let kept = format!("kept while this lasts: Namespace/{ns}, ConfigMap/{ns}/app");
     verdict.complains(&["metadata.namespace", &kept]);
     assert!(world.namespace_exists("own").await && is_there(&world, &ns, "app").await);
 
