@@ -3,6 +3,7 @@
 
 mod generate;
 pub mod mirror;
+mod names;
 mod references;
 
 use super::decrypt::{Decryptor, Failure, Format, is_encrypted, learn_text, undecrypted};
@@ -63,12 +64,6 @@ struct Parts {
     unfit: Vec<Problem>,
 }
 
-impl Parts {
-    fn of((manifests, unfit): (Vec<Manifest>, Vec<Problem>), folders: Vec<PathBuf>) -> Self {
-        Self { manifests, folders, unfit }
-    }
-}
-
 impl Builder<'_> {
     /// The manifests of a scanned folder within `root` (both by their real paths). A build that
     /// fails hides what it would have made, so that its problem holds all pruning.
@@ -110,20 +105,28 @@ impl Builder<'_> {
                     built.extend(objects);
                     folders.push(kustomization);
                 }
-                Err(problem) => problems.push(*problem),
+                Err(problem) => {
+                    problems.extend(names::withhold(&mut manifests, &kustomization, &problem.place));
+                    problems.push(*problem);
+                }
             }
         }
-        let parts = if let Some(parts) = self.together(root, &manifests, &built, folders).await {
-            parts
-        } else {
-            manifests.extend(built);
-            if !needed || (manifests.is_empty() && self.spec.components.is_empty()) {
-                return (manifests, problems);
+        if let Some(parts) = self.together(root, &manifests, &built, folders).await {
+            match self.layered(root, folder, &parts.manifests, &parts.folders, redactor).await {
+                Ok(built) => {
+                    problems.extend(parts.unfit);
+                    return (built, problems);
+                }
+                Err(problem) => problems.push(names::not_followed(*problem)),
             }
-            Parts::of(validate::distinct(manifests), Vec::new())
-        };
-        problems.extend(parts.unfit);
-        match self.layered(root, folder, &parts.manifests, &parts.folders, redactor).await {
+        }
+        manifests.extend(built);
+        if !needed || (manifests.is_empty() && self.spec.components.is_empty()) {
+            return (manifests, problems);
+        }
+        let (manifests, unfit) = validate::distinct(manifests);
+        problems.extend(unfit);
+        match self.layered(root, folder, &manifests, &[], redactor).await {
             Ok(built) => (built, problems),
             Err(problem) => {
                 problems.push(*problem);
@@ -133,7 +136,7 @@ impl Builder<'_> {
     }
 
     /// The parts of one build, where folders of kustomize stand beside files or each other and make names that those
-    /// may refer to. None if the same object comes from two of the folders, which no build takes.
+    /// may refer to. None if two of them state the same object, which no build takes.
     async fn together(
         &self,
         root: &Path,
@@ -144,13 +147,11 @@ impl Builder<'_> {
         if plain.len() + folders.len() < 2 || !self.renames(root, &folders).await {
             return None;
         }
-        let (distinct, unfit) = validate::distinct(built.to_vec());
-        if !unfit.is_empty() {
+        let (mut all, unfit) = validate::distinct(built.iter().chain(plain).cloned().collect());
+        if unfit.iter().any(|problem| problem.object.is_some()) {
             return None;
         }
-        let count = distinct.len();
-        let (mut all, unfit) = validate::distinct(distinct.into_iter().chain(plain.iter().cloned()).collect());
-        Some(Parts::of((all.split_off(count), unfit), folders))
+        Some(Parts { manifests: all.split_off(built.len()), folders, unfit })
     }
 
     async fn renames(&self, root: &Path, folders: &[PathBuf]) -> bool {

@@ -249,7 +249,23 @@ async fn files_follow_the_names_that_a_folder_beside_them_makes() {
     let broken = settings("3").replace("login.yaml", "missing.yaml");
     let more = map(&world, "more", "1");
     let files = [("production/settings/kustomization.yaml", Some(&*broken)), ("production/more.yaml", Some(&*more))];
-    world.push(&files).await.complains(&["production/settings/kustomization.yaml", "missing.yaml"]);
+    let verdict = world.push(&files).await;
+    verdict.complains(&[
+        "production/settings/kustomization.yaml",
+        "missing.yaml",
+        "production/web.yaml:1: Deployment/",
+    ]);
     assert_eq!(live(&world, "ConfigMap", "more").await["data"]["x"], "1");
+    assert_eq!(referred().await.0, second, "it stays as it is");
     assert_ne!(live(&world, "ConfigMap", &second).await, Value::Null, "nothing is pruned");
+
+    // What cannot be one build is built apart: two maps of one name, that get others only at its end.
+    let same =
+        format!("namespace: {id}\nconfigMapGenerator: [{{name: settings, literals: [x=other]}}]\nnameSuffix: -own\n");
+    let files = [
+        ("production/settings/kustomization.yaml", Some(&*settings("4"))),
+        ("production/settings/login.yaml", Some(&*login)),
+        ("production/same/kustomization.yaml", Some(&*same)),
+    ];
+    world.push(&files).await.is_ready().mentions(&["are not followed"]);
 }
