@@ -63,11 +63,16 @@ impl Wanted {
         Ok(Self { text: range.to_owned(), range: parsed, filter, charts })
     }
 
-    /// The tag of the chart version that the range spells out in full, else the newest in it. Only so is a
-    /// version found that does not keep to the rules, such as `2024.01.15`; `1.2` is a range, and as a tag it moves.
+    /// The tag of the chart version that the range spells out in full, else the newest in it, else the tag of that very
+    /// name. Only so is a version found that does not keep to the rules, such as `2024.01.15` or `1.9`; where there are
+    /// others, `1.2` is a range, and as a tag it moves.
     pub fn named_or_newest<'t>(&self, tags: &'t [String]) -> Result<&'t String, TagError> {
-        let named = is_in_full(&self.text).then(|| tag_of_version(&self.text));
-        tags.iter().find(|tag| named.as_ref() == Some(tag)).map_or_else(|| self.newest(tags), Ok)
+        let name = tag_of_version(&self.text);
+        let named = tags.iter().find(|tag| **tag == name);
+        match named.filter(|_| is_in_full(&self.text)) {
+            Some(tag) => Ok(tag),
+            None => self.newest(tags).or_else(|error| named.ok_or(error)),
+        }
     }
 
     /// The newest of the tags in the range.
@@ -146,9 +151,13 @@ mod tests {
             assert_eq!(newest(range, filter, charts).as_deref(), Ok(expected), "{range} {filter:?}");
         }
         let tags: Vec<String> = TAGS.iter().map(|&tag| tag.to_owned()).collect();
-        for (version, expected) in
-            [("2024.01.15", Some("2024.01.15")), ("1.2", Some("1.2.0")), ("1", Some("v1.3.0")), ("1.9", None)]
-        {
+        for (version, expected) in [
+            ("2024.01.15", Some("2024.01.15")),
+            ("1.2", Some("1.2.0")),
+            ("1", Some("v1.3.0")),
+            ("1.9", Some("1.9")),
+            ("1.8", None),
+        ] {
             let wanted = Wanted::new(version, None, true).unwrap();
             assert_eq!(wanted.named_or_newest(&tags).ok().map(String::as_str), expected, "{version}");
         }
