@@ -8,6 +8,7 @@
 use super::inventory::{Inventory, ObjectId};
 use super::problem::{Hold, Problem, Severity};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What an earlier pass held back, by the object whose trouble did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,8 +18,19 @@ pub struct Held(BTreeMap<ObjectId, Trouble>);
 struct Trouble {
     /// How many problems there were: of two broken manifests for one object, the other one may be new.
     problems: usize,
-    /// What was kept.
-    kept: BTreeSet<ObjectId>,
+    /// What was kept; one set for all that is kept by the same.
+    kept: Arc<BTreeSet<ObjectId>>,
+}
+
+impl Held {
+    /// One object may be in trouble of several kinds.
+    fn note(&mut self, object: &ObjectId, problems: usize, kept: &Arc<BTreeSet<ObjectId>>) {
+        let new = || Trouble { problems, kept: Arc::clone(kept) };
+        let known = self.0.entry(object.clone()).or_insert_with(new);
+        if !Arc::ptr_eq(&known.kept, kept) {
+            known.kept = Arc::new(known.kept.union(kept).cloned().collect());
+        }
+    }
 }
 
 /// What a folder states, and what of it is in the cluster.
@@ -70,19 +82,31 @@ impl Folder<'_> {
     /// What left the folder and is kept, with the first problem that keeps any of it, for the next pass as well.
     pub fn keeps<'i>(&self, inventory: &'i Inventory) -> (Vec<&'i ObjectId>, Option<&Problem>, Held) {
         let left: Vec<&ObjectId> = inventory.iter().map(|(id, _)| id).filter(|id| !self.stated.contains(id)).collect();
-        let (mut kept, mut first, mut held) = (BTreeSet::new(), None, Held::default());
-        for problem in self.problems {
-            let Some(scope) = self.may_hide(problem, inventory) else { continue };
-            let holds = |id: &&&ObjectId| self.holds(problem, &scope, id);
-            let by_this: Vec<&ObjectId> = left.iter().filter(holds).copied().collect();
-            first = first.or((!by_this.is_empty()).then_some(problem));
-            if let Some(object) = problem.object.as_ref().filter(|_| problem.hold != Hold::Everything) {
-                let trouble = held.0.entry(object.clone()).or_default();
-                trouble.problems += 1;
-                trouble.kept.extend(by_this.iter().map(|id| (*id).clone()));
-            }
-            kept.extend(by_this);
+        let hiding: Vec<(&Problem, Scope<'_>)> =
+            self.problems.iter().filter_map(|problem| Some((problem, self.may_hide(problem, inventory)?))).collect();
+        let mut counts: BTreeMap<&ObjectId, usize> = BTreeMap::new();
+        for id in hiding.iter().filter_map(|(problem, _)| problem.object.as_ref()) {
+            *counts.entry(id).or_default() += 1;
         }
+        let (mut first, mut held) = (None, Held::default());
+        // Many problems are of one kind, and there may be as many objects.
+        let mut known: BTreeMap<_, Arc<BTreeSet<ObjectId>>> = BTreeMap::new();
+        for (problem, scope) in &hiding {
+            let object = problem.object.as_ref().filter(|_| problem.hold != Hold::Everything);
+            let count = object.and_then(|id| counts.get(id)).copied().unwrap_or_default();
+            let before = object.and_then(|id| self.before?.0.get(id)).filter(|before| count <= before.problems);
+            let by_this =
+                known.entry((scope.key(), before.map(|before| Arc::as_ptr(&before.kept)))).or_insert_with(|| {
+                    let ids = left.iter().copied().filter(|id| self.holds(scope, before, id));
+                    Arc::new(ids.cloned().collect())
+                });
+            first = first.or((!by_this.is_empty()).then_some(*problem));
+            if let Some(object) = object {
+                held.note(object, count, by_this);
+            }
+        }
+        let mut kept: BTreeSet<&ObjectId> =
+            left.iter().copied().filter(|id| known.values().any(|set| set.contains(*id))).collect();
         // These take with them what is in a namespace, or of a kind.
         let goes_with = |id: &&ObjectId| kept.iter().any(|kept: &&ObjectId| takes_along(id, kept));
         let along: Vec<&ObjectId> = left.iter().copied().filter(goes_with).collect();
@@ -90,20 +114,11 @@ impl Folder<'_> {
         (kept.into_iter().collect(), first, held)
     }
 
-    fn holds(&self, problem: &Problem, scope: &Scope<'_>, id: &ObjectId) -> bool {
-        if !scope.has(id, self.target_namespace) {
-            return false;
-        }
-        let before = problem.object.as_ref().and_then(|object| Some((object, self.before?.0.get(object)?)));
-        match before {
-            Some((object, trouble)) if problem.hold != Hold::Everything => {
-                let count = self.problems.iter().filter(|other| other.object.as_ref() == Some(object)).count();
-                count > trouble.problems
-                    || trouble.kept.contains(id)
-                    || scope.may_be_moved_to(id, self.target_namespace)
-            }
-            _ => true,
-        }
+    /// Whether trouble keeps an object; `before` is what is known of it, if it is no new one.
+    fn holds(&self, scope: &Scope<'_>, before: Option<&Trouble>, id: &ObjectId) -> bool {
+        scope.has(id, self.target_namespace)
+            && before
+                .is_none_or(|trouble| trouble.kept.contains(id) || scope.may_be_moved_to(id, self.target_namespace))
     }
 
     /// Where objects may be that a problem hides.
@@ -135,6 +150,15 @@ enum Scope<'p> {
 }
 
 impl Scope<'_> {
+    /// Equal for those that have the same objects.
+    fn key(&self) -> (u8, &str, &str, Option<&str>) {
+        match self {
+            Self::Everywhere => (0, "", "", None),
+            Self::Kind { group, kind, namespace } => (1, group, kind, *namespace),
+            Self::Replaced(by) => (2, &by.group, &by.kind, Some(&by.namespace)),
+        }
+    }
+
     fn has(&self, id: &ObjectId, target_namespace: Option<&str>) -> bool {
         let within = |namespace: &str| id.namespace == namespace || target_namespace == Some(id.namespace.as_str());
         match self {

@@ -156,3 +156,29 @@ fn a_definition_stays_with_what_is_of_its_kind() {
     let kept = scene.kept(&[refused(&id("Job", "ns", "new"))]);
     assert_eq!(kept, ["CustomResourceDefinition/foos.x.io", "Foo/ns/a"]);
 }
+
+#[test]
+fn a_warning_about_an_object_is_no_new_trouble() {
+    let all = [id("Pod", "ns", "a")];
+    let broken = misnamed(&id("Pod", "ns", "A"), Some("ns"));
+    let first = Scene { applied: BTreeSet::from([all[0].clone()]), ..Scene::of(&all) };
+    let problems = [broken.clone(), refused(&id("Pod", "ns", "A")).warning()];
+    let (_, held) = first.pass(&problems, None);
+    assert!(Scene::of(&all).pass(&problems, Some(&held)).0.is_empty(), "it left later");
+}
+
+#[test]
+fn thousands_of_problems_share_what_they_keep() {
+    let all: Vec<_> = (0..3000).map(|number| id("Pod", "ns", &format!("a{number}"))).collect();
+    let problems: Vec<_> = all
+        .iter()
+        .map(|object| misnamed(&ObjectId { name: object.name.to_uppercase(), ..object.clone() }, Some("ns")))
+        .collect();
+    let scene = Scene::of(&all);
+    let (kept, held) = scene.pass(&problems, None);
+    assert_eq!(kept.len(), all.len());
+    let (kept, held) = scene.pass(&problems, Some(&held));
+    assert_eq!(kept.len(), all.len());
+    let sets: BTreeSet<_> = held.0.values().map(|trouble| Arc::as_ptr(&trouble.kept)).collect();
+    assert_eq!(sets.len(), 1);
+}
