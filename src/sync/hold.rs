@@ -39,7 +39,7 @@ pub struct Folder<'a> {
     /// Every object that it states in some form: none of them left it.
     pub stated: &'a BTreeSet<ObjectId>,
     /// Those that are as wanted.
-    pub applied: &'a BTreeSet<ObjectId>,
+    pub applied: &'a BTreeSet<&'a ObjectId>,
     /// What is wrong.
     pub problems: &'a [Problem],
     /// `spec.targetNamespace`.
@@ -61,13 +61,28 @@ pub fn forms(id: &ObjectId, target_namespace: Option<&str>) -> Vec<ObjectId> {
     forms
 }
 
-/// Whether the API server deletes the other object with this one.
-fn takes_along(id: &ObjectId, other: &ObjectId) -> bool {
-    if is_namespace(id) {
-        return other.namespace == id.name;
+/// What the API server deletes objects with.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Container<'i> {
+    Namespace(&'i str),
+    /// Definitions of kinds, by their API group.
+    Definitions(&'i str),
+}
+
+impl<'i> Container<'i> {
+    /// The one that this object is.
+    fn of(id: &'i ObjectId) -> Option<Self> {
+        if is_namespace(id) {
+            return Some(Self::Namespace(&id.name));
+        }
+        let is_definition = id.group == "apiextensions.k8s.io" && id.kind == "CustomResourceDefinition";
+        id.name.split_once('.').filter(|_| is_definition).map(|(_, group)| Self::Definitions(group))
     }
-    let is_definition = id.group == "apiextensions.k8s.io" && id.kind == "CustomResourceDefinition";
-    is_definition && id.name.split_once('.').is_some_and(|(_, group)| group == other.group)
+
+    /// Those that this object is in.
+    fn around(id: &'i ObjectId) -> [Self; 2] {
+        [Self::Namespace(&id.namespace), Self::Definitions(&id.group)]
+    }
 }
 
 fn is_namespace(id: &ObjectId) -> bool {
@@ -80,7 +95,7 @@ fn namespace(name: &str) -> ObjectId {
 
 impl Folder<'_> {
     /// What left the folder and is kept, with the first problem that keeps any of it, for the next pass as well.
-    pub fn keeps<'i>(&self, inventory: &'i Inventory) -> (Vec<&'i ObjectId>, Option<&Problem>, Held) {
+    pub fn keeps<'i>(&self, inventory: &'i Inventory) -> (BTreeSet<&'i ObjectId>, Option<&Problem>, Held) {
         let left: Vec<&ObjectId> = inventory.iter().map(|(id, _)| id).filter(|id| !self.stated.contains(id)).collect();
         let hiding: Vec<(&Problem, Scope<'_>)> =
             self.problems.iter().filter_map(|problem| Some((problem, self.may_hide(problem, inventory)?))).collect();
@@ -108,10 +123,11 @@ impl Folder<'_> {
         let mut kept: BTreeSet<&ObjectId> =
             left.iter().copied().filter(|id| known.values().any(|set| set.contains(*id))).collect();
         // These take with them what is in a namespace, or of a kind.
-        let goes_with = |id: &&ObjectId| kept.iter().any(|kept: &&ObjectId| takes_along(id, kept));
-        let along: Vec<&ObjectId> = left.iter().copied().filter(goes_with).collect();
+        let containers: BTreeSet<Container<'_>> = kept.iter().flat_map(|id| Container::around(id)).collect();
+        let is_full = |id: &&ObjectId| Container::of(id).is_some_and(|container| containers.contains(&container));
+        let along: Vec<&ObjectId> = left.iter().copied().filter(is_full).collect();
         kept.extend(along);
-        (kept.into_iter().collect(), first, held)
+        (kept, first, held)
     }
 
     /// Whether trouble keeps an object; `before` is what is known of it, if it is no new one.

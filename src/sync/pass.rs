@@ -181,7 +181,7 @@ impl Pass<'_> {
         let stated = self.stated(&outcome, &problems);
         let folder = Folder {
             stated: &stated,
-            applied: &outcome.applied.keys().cloned().collect(),
+            applied: &outcome.applied.keys().collect(),
             problems: &problems,
             target_namespace: self.spec.target_namespace.as_deref(),
             before: self.held,

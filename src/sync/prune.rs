@@ -28,7 +28,7 @@ pub fn plan(inventory: &Inventory, folder: Folder<'_>, prune: bool) -> Plan {
     let mut plan = Plan { because: because.map(|problem| problem.place.clone()), memory, ..Plan::default() };
     for (id, version) in inventory.iter().filter(|(id, _)| !folder.stated.contains(id)) {
         let entry = (id.clone(), version.to_owned());
-        if kept.contains(&id) {
+        if kept.contains(id) {
             plan.held.push(entry);
         } else if prune {
             plan.delete.push(entry);
@@ -95,7 +95,8 @@ mod tests {
     }
 
     fn plan(ids: &[ObjectId], folder: &BTreeSet<ObjectId>, problems: &[Problem], prune: bool) -> Plan {
-        let folder = Folder { stated: folder, applied: folder, problems, target_namespace: None, before: None };
+        let applied = folder.iter().collect();
+        let folder = Folder { stated: folder, applied: &applied, problems, target_namespace: None, before: None };
         super::plan(&inventory(ids), folder, prune)
     }
 

@@ -41,8 +41,8 @@ impl Scene {
         let named = problems.iter().filter_map(|problem| problem.object.as_ref());
         let named = named.flat_map(|id| forms(id, self.target));
         let stated = self.applied.iter().cloned().chain(named).collect();
-        let folder =
-            Folder { stated: &stated, applied: &self.applied, problems, target_namespace: self.target, before };
+        let applied = self.applied.iter().collect();
+        let folder = Folder { stated: &stated, applied: &applied, problems, target_namespace: self.target, before };
         let (kept, because, held) = folder.keeps(&self.inventory);
         assert_eq!(kept.is_empty(), because.is_none());
         (kept.into_iter().map(ToString::to_string).collect(), held)
