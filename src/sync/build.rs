@@ -56,12 +56,34 @@ pub struct Read {
 
 type Built = Result<Vec<Manifest>, Box<Problem>>;
 
-/// What one build is made of.
-struct Parts {
+/// What kustomize made of a `kustomization.yaml`.
+struct Output {
     manifests: Vec<Manifest>,
-    /// The `kustomization.yaml` of each folder that is a part as a whole.
+    /// Whether it makes names.
+    renames: bool,
+}
+
+/// Folders of kustomize below a plain one, each built alone.
+#[derive(Default)]
+struct Overlays {
+    objects: Vec<Manifest>,
+    /// The `kustomization.yaml` of each.
     folders: Vec<PathBuf>,
-    unfit: Vec<Problem>,
+    /// Whether one of them makes names.
+    renames: bool,
+}
+
+impl Overlays {
+    /// The plain manifests of one build of all, and what is wrong with others, where names are made that somebody may
+    /// refer to. None if two state the same object, which no build takes.
+    fn beside(&self, plain: &[Manifest]) -> Option<(Vec<Manifest>, Vec<Problem>)> {
+        if !self.renames || plain.len() + self.folders.len() < 2 {
+            return None;
+        }
+        let (mut all, unfit) = validate::distinct(self.objects.iter().chain(plain).cloned().collect());
+        let is_conflict = |problem: &Problem| problem.object.is_some();
+        (!unfit.iter().any(is_conflict)).then(|| (all.split_off(self.objects.len()), unfit))
+    }
 }
 
 impl Builder<'_> {
@@ -98,29 +120,17 @@ impl Builder<'_> {
             let built = self.merged(root, folder, &file, redactor).await;
             return built.map_or_else(|problem| (Vec::new(), vec![*problem]), |built| (built, Vec::new()));
         }
-        let (mut built, mut folders) = (Vec::new(), Vec::new());
-        for kustomization in overlays {
-            match self.build(root, None, &inside(root, &kustomization), redactor).await {
-                Ok(objects) => {
-                    built.extend(objects);
-                    folders.push(kustomization);
-                }
-                Err(problem) => {
-                    problems.extend(names::withhold(&mut manifests, &kustomization, &problem.place));
-                    problems.push(*problem);
-                }
-            }
-        }
-        if let Some(parts) = self.together(root, &manifests, &built, folders).await {
-            match self.layered(root, folder, &parts.manifests, &parts.folders, redactor).await {
+        let overlays = self.overlays(root, overlays, &mut manifests, &mut problems, redactor).await;
+        if let Some((plain, unfit)) = overlays.beside(&manifests) {
+            match self.layered(root, folder, &plain, &overlays.folders, redactor).await {
                 Ok(built) => {
-                    problems.extend(parts.unfit);
+                    problems.extend(unfit);
                     return (built, problems);
                 }
                 Err(problem) => problems.push(names::not_followed(*problem)),
             }
         }
-        manifests.extend(built);
+        manifests.extend(overlays.objects);
         if !needed || (manifests.is_empty() && self.spec.components.is_empty()) {
             return (manifests, problems);
         }
@@ -135,32 +145,33 @@ impl Builder<'_> {
         }
     }
 
-    /// The parts of one build, where folders of kustomize stand beside files or each other and make names that those
-    /// may refer to. None if two of them state the same object, which no build takes.
-    async fn together(
+    /// Builds each of these alone. Of `plain` manifests, those are taken out that need one that cannot be built.
+    async fn overlays(
         &self,
         root: &Path,
-        plain: &[Manifest],
-        built: &[Manifest],
-        folders: Vec<PathBuf>,
-    ) -> Option<Parts> {
-        if plain.len() + folders.len() < 2 || !self.renames(root, &folders).await {
-            return None;
-        }
-        let (mut all, unfit) = validate::distinct(built.iter().chain(plain).cloned().collect());
-        if unfit.iter().any(|problem| problem.object.is_some()) {
-            return None;
-        }
-        Some(Parts { manifests: all.split_off(built.len()), folders, unfit })
-    }
-
-    async fn renames(&self, root: &Path, folders: &[PathBuf]) -> bool {
-        for kustomization in folders {
-            if self.check(root, kustomization).await.is_ok_and(|checked| checked.renames) {
-                return true;
+        kustomizations: Vec<PathBuf>,
+        plain: &mut Vec<Manifest>,
+        problems: &mut Vec<Problem>,
+        redactor: &mut Redactor,
+    ) -> Overlays {
+        let mut overlays = Overlays::default();
+        for kustomization in kustomizations {
+            match self.build(root, None, &inside(root, &kustomization), redactor).await {
+                Ok(Output { manifests, renames }) => {
+                    overlays.objects.extend(manifests);
+                    overlays.renames |= renames;
+                    overlays.folders.push(kustomization);
+                }
+                Err(problem) => {
+                    if !plain.is_empty() {
+                        let made = tokio::task::spawn_blocking(move || names::of(&kustomization)).await;
+                        problems.extend(names::withhold(plain, &made.unwrap_or_default(), &problem.place));
+                    }
+                    problems.push(*problem);
+                }
             }
         }
-        false
+        overlays
     }
 
     /// Builds a folder with a `kustomization.yaml` and what the spec adds to it.
@@ -185,7 +196,7 @@ impl Builder<'_> {
         let file = inside(root, file);
         let written = mirror.replace(&file, Value::Object(kustomization).to_string().as_bytes());
         written.map_err(|error| failed(error.to_string()))?;
-        self.build(root, Some(mirror), &file, redactor).await
+        self.build(root, Some(mirror), &file, redactor).await.map(|built| built.manifests)
     }
 
     /// Puts read manifests, with folders of kustomize, through what the spec asks of kustomize.
@@ -231,7 +242,7 @@ impl Builder<'_> {
             folder: &place.file,
             wanted: self.spec.build_metadata.contains(&BuildMetadataOption::OriginAnnotations),
         };
-        Ok(built.into_iter().map(|one| origins.trace(one)).collect())
+        Ok(built.manifests.into_iter().map(|one| origins.trace(one)).collect())
     }
 
     async fn mirror(&self, root: &Path, place: &Place) -> Result<Mirror, Box<Problem>> {
@@ -244,12 +255,18 @@ impl Builder<'_> {
     }
 
     /// Runs kustomize on the folder of a `kustomization.yaml`, in the source or in a copy of it.
-    async fn build(&self, root: &Path, mirror: Option<Mirror>, inner: &Path, redactor: &mut Redactor) -> Built {
+    async fn build(
+        &self,
+        root: &Path,
+        mirror: Option<Mirror>,
+        inner: &Path,
+        redactor: &mut Redactor,
+    ) -> Result<Output, Box<Problem>> {
         let file = label(root, inner);
         let failed =
             |reason: String| Box::new(Problem::unreadable(Place { file: Arc::clone(&file), line: None }, reason));
         let tree = mirror.as_ref().map_or(root, Mirror::root);
-        let Checked { unrestricted, sources, .. } = self.check(tree, &tree.join(inner)).await?;
+        let Checked { unrestricted, renames, sources } = self.check(tree, &tree.join(inner)).await?;
         let decrypted = self.decrypted(tree, sources, redactor).await?;
         let mirror = match mirror {
             None if !decrypted.is_empty() => {
@@ -277,13 +294,11 @@ impl Builder<'_> {
         }
         let text =
             String::from_utf8(output.stdout).map_err(|_| failed("kustomize did not print UTF-8 text".to_owned()))?;
-        let documents = yaml::documents(&text).into_iter();
-        documents
-            .map(|document| {
-                let object = document.result.map_err(|error| failed(format!("in what kustomize built, {error}")))?;
-                Ok(Manifest::built(Arc::clone(&file), object))
-            })
-            .collect()
+        let manifests = yaml::documents(&text).into_iter().map(|document| {
+            let object = document.result.map_err(|error| failed(format!("in what kustomize built, {error}")))?;
+            Ok(Manifest::built(Arc::clone(&file), object))
+        });
+        Ok(Output { manifests: manifests.collect::<Built>()?, renames })
     }
 
     /// The files among these that are encrypted, by their paths within the tree.

@@ -192,7 +192,8 @@ pub fn kustomization_file(folder: &Path) -> Option<PathBuf> {
     KUSTOMIZATION_FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
-fn is_yaml(path: &Path) -> bool {
+/// Whether a file is one of manifests, by its name.
+pub fn is_yaml(path: &Path) -> bool {
     path.extension().and_then(OsStr::to_str).is_some_and(|extension| matches!(extension, "yaml" | "yml"))
 }
 

@@ -3,30 +3,28 @@
 
 use super::super::manifest::Manifest;
 use super::super::problem::{Hold, Place, Problem};
+use super::super::scan;
+use super::references::NAMING;
 use crate::yaml;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Fields of a `kustomization.yaml` that make names.
-const MAKERS: [&str; 5] = ["configMapGenerator", "secretGenerator", "generators", "namePrefix", "nameSuffix"];
-
-/// Takes out the manifests that mention a name of this folder, if it makes names; says why of each. They stay as they
-/// are in the cluster.
-pub fn withhold(manifests: &mut Vec<Manifest>, kustomization: &Path, place: &Place) -> Vec<Problem> {
-    let names = names_of(kustomization);
+/// Takes out the manifests that mention one of these names, which the build of this place would make; says why of each.
+/// They stay as they are in the cluster.
+pub fn withhold(manifests: &mut Vec<Manifest>, names: &BTreeSet<String>, place: &Place) -> Vec<Problem> {
     let mentions = |manifest: &Manifest| {
         let parts = manifest.object.as_object().into_iter().flatten();
-        parts.filter(|(field, _)| *field != "metadata").any(|(_, value)| mentions(value, &names))
+        parts.filter(|(field, _)| *field != "metadata").any(|(_, value)| mentions(value, names))
     };
-    let (withheld, rest) = std::mem::take(manifests).into_iter().partition(mentions);
+    let (withheld, rest): (Vec<_>, Vec<_>) = std::mem::take(manifests).into_iter().partition(mentions);
     *manifests = rest;
     let told = |manifest: Manifest| {
         let reason = format!("refers to a name of '{}', which cannot be built", place.file);
         Problem::error(manifest.place(""), reason).about(&manifest.id())
     };
-    Vec::into_iter(withheld).map(told).collect()
+    withheld.into_iter().map(told).collect()
 }
 
 /// What is told of files and folders that cannot be one build: each is built alone.
@@ -36,14 +34,15 @@ pub fn not_followed(problem: Problem) -> Problem {
 }
 
 /// Whatever is called a name in the files of a folder that makes names.
-fn names_of(kustomization: &Path) -> BTreeSet<String> {
+pub fn of(kustomization: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(kustomization).unwrap_or_default();
     let mut names = BTreeSet::new();
-    if !MAKERS.iter().any(|maker| text.contains(maker)) {
+    if !NAMING.iter().any(|field| text.contains(field)) {
         return names;
     }
     let files = kustomization.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
-    for text in files.filter_map(|file| fs::read_to_string(file.path()).ok()) {
+    let files = files.map(|file| file.path()).filter(|file| scan::is_yaml(file) || file == kustomization);
+    for text in files.filter_map(|file| fs::read_to_string(file).ok()) {
         for document in yaml::documents(&text).into_iter().filter_map(|document| document.result.ok()) {
             collect(&document, &mut names);
         }

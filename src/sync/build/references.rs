@@ -9,6 +9,9 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+/// Fields of a `kustomization.yaml` that make names.
+pub const NAMING: [&str; 5] = ["configMapGenerator", "secretGenerator", "generators", "namePrefix", "nameSuffix"];
+
 /// How kustomize may be run on a folder that passed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Checked {
@@ -104,7 +107,7 @@ fn renames(kustomization: &Value) -> bool {
         Value::String(text) => !text.is_empty(),
         _ => false,
     };
-    ["configMapGenerator", "secretGenerator", "generators", "namePrefix", "nameSuffix"].into_iter().any(is_set)
+    NAMING.into_iter().any(is_set)
 }
 
 /// Whether kustomize would fetch it.
