@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use self::inflate::Inflate;
 use super::digest::hex;
+use super::proofs::Proof;
 use crate::cause;
 use crate::redact::redact;
 
@@ -87,7 +88,7 @@ pub struct Access {
     tls: Tls,
     pass_credentials: bool,
     /// Stands for what the Secrets hold.
-    digest: [u8; 32],
+    proof: Proof,
 }
 
 /// The data of a Secret.
@@ -180,7 +181,7 @@ impl Access {
                 std::str::from_utf8(bytes).map_err(|_| bad(&format!("the value of '{key}' is not UTF-8 text")))?;
             Ok::<_, DownloadError>(Zeroizing::new(text.to_owned()))
         };
-        let mut access = Self { pass_credentials, digest: digest_of([secret, certificates]), ..Self::default() };
+        let mut access = Self { pass_credentials, proof: proof_of([secret, certificates]), ..Self::default() };
         if let Some(secret) = secret {
             access.login = match (value(secret, "username"), value(secret, "password")) {
                 (Some(username), Some(password)) => Some((text("username", username)?, text("password", password)?)),
@@ -196,16 +197,13 @@ impl Access {
     }
 }
 
-fn digest_of(secrets: [Option<&SecretData>; 2]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    for secret in secrets {
-        for part in secret.into_iter().flatten().flat_map(|(key, value)| [key.as_bytes(), &value.0]) {
-            hasher.update(part.len().to_le_bytes());
-            hasher.update(part);
-        }
-        hasher.update(b"end");
-    }
-    hasher.finalize().into()
+/// Stands for what Secrets hold.
+fn proof_of(secrets: [Option<&SecretData>; 2]) -> Proof {
+    let proof = |secret: &SecretData| {
+        Proof::of(secret.iter().flat_map(|(key, ByteString(value))| [key.as_bytes(), value.as_slice()]))
+    };
+    let [login, certificates] = secrets.map(|secret| secret.map_or_else(|| Proof::of([]), proof));
+    Proof::of([login.as_bytes(), certificates.as_bytes()])
 }
 
 /// What a server said about the age of what it sent; sent back, it saves a transfer.
@@ -250,11 +248,8 @@ impl Downloader {
     }
 
     /// Stands for the repository and for who asks it: another may send another index.
-    pub fn origin(&self) -> [u8; 32] {
-        let mut hasher = Sha256::new();
-        hasher.update(self.access.digest);
-        hasher.update(self.repository.as_str());
-        hasher.finalize().into()
+    pub fn origin(&self) -> Proof {
+        Proof::of([self.access.proof.as_bytes(), self.repository.as_str().as_bytes()])
     }
 
     /// The bytes at a URL, `limit` of them at the most. Credentials go to the repository's own
@@ -425,7 +420,7 @@ mod tests {
             origin("http://a/", &[], None),
             origin("http://a/", &login, Some(&data(&[("ignored", "x")]))),
         ];
-        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
+        assert_eq!(all.iter().map(Proof::as_bytes).collect::<std::collections::BTreeSet<_>>().len(), all.len());
         assert_eq!(origin("http://a/", &login, Some(&none)), origin("http://a/", &login, None));
     }
 

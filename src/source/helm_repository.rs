@@ -17,6 +17,7 @@ use super::helm_chart::registry;
 use super::index;
 use super::lifecycle::{self, Stage};
 use super::outcome::{Failure, Stored, is_known, record};
+use super::proofs::Proof;
 use super::store::ArtifactStore;
 use crate::api::condition::{self, reason};
 use crate::api::source::v1::{HelmRepository, HelmRepositorySpec, HelmRepositoryStatus, HelmRepositoryType};
@@ -44,7 +45,7 @@ pub struct HelmRepositoryController {
 /// What a server said of an index: it tells nothing of another revision, server or login.
 struct Known {
     revision: String,
-    origin: [u8; 32],
+    origin: Proof,
     validators: Validators,
 }
 
@@ -157,7 +158,7 @@ impl HelmRepositoryController {
         Ok(Requeue::OnChange)
     }
 
-    fn validators_of(&self, name: &(String, String), revision: &str, origin: [u8; 32]) -> Option<Validators> {
+    fn validators_of(&self, name: &(String, String), revision: &str, origin: Proof) -> Option<Validators> {
         let all = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.get(name).filter(|known| known.revision == revision && known.origin == origin)?;
         Some(known.validators.clone())

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::controller::{Watched, namespaced_name};
 
-/// Stands for a revision and for everything that it was verified with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Stands for a revision and for everything that it was verified, or asked for, with. The default one stands for nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Proof([u8; 32]);
 
 impl Proof {
