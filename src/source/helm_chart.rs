@@ -278,11 +278,8 @@ impl Reconciler for HelmChartController {
             Stage::Work(object) => object,
         };
         let object = object.as_ref();
-        let pass = lifecycle::work(&self.context, &self.store, object, async |mut status| {
-            let outcome = self.work(object, &mut status).await;
-            (status, outcome)
-        })
-        .await;
+        let work = async |status: &mut _| self.work(object, status).await;
+        let pass = lifecycle::work(&self.context, &self.store, object, work).await;
         let fields = unsupported::helm_chart(&object.spec);
         let interval = object.spec.interval.to_std();
         let ended = lifecycle::end(&self.context, object, pass, &fields, interval).await;

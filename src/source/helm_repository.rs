@@ -185,11 +185,8 @@ impl Reconciler for HelmRepositoryController {
             Stage::Work(object) => object,
         };
         let object = object.as_ref();
-        let pass = lifecycle::work(&self.context, &self.store, object, async |mut status| {
-            let outcome = self.work(object, &mut status).await;
-            (status, outcome)
-        })
-        .await;
+        let work = async |status: &mut _| self.work(object, status).await;
+        let pass = lifecycle::work(&self.context, &self.store, object, work).await;
         let fields = unsupported::helm_repository(&object.spec);
         let interval = object.spec.interval.map_or(DEFAULT_INTERVAL, crate::api::meta::Duration::to_std);
         lifecycle::end(&self.context, object, pass, &fields, interval).await

@@ -85,16 +85,15 @@ pub struct Pass<K: HasStatus> {
 
 /// Does the work of a pass on the object's status, in which the artifact is one that is in the store.
 /// Where it takes long and has something to tell, the status tells of it meanwhile.
-pub async fn work<K, F>(
+pub async fn work<K>(
     context: &Context,
     store: &Arc<ArtifactStore>,
     object: &K,
-    work: impl FnOnce(K::Status) -> F,
+    work: impl AsyncFnOnce(&mut K::Status) -> Result<Stored, Failure>,
 ) -> Pass<K>
 where
     K: Source + Clone,
     K::Status: Clone + Default + PartialEq + Serialize,
-    F: Future<Output = (K::Status, Result<Stored, Failure>)>,
 {
     let mut status = object.status().cloned().unwrap_or_default();
     if let Err(failure) = look_up_artifact(context, store, object, &mut status).await {
@@ -102,20 +101,29 @@ where
     }
     let was_lost = status.artifact().is_none() && object.status().is_some_and(|before| before.artifact().is_some());
     let progress = progress(&status, was_lost, object.meta().generation, Timestamp::now());
-    let mut working = pin!(work(status));
-    let (written, (status, outcome)) = match progress {
-        None => (None, working.await),
-        Some(progress) => {
-            if let Ok(done) = tokio::time::timeout(UNNOTICED, working.as_mut()).await {
-                (None, done)
-            } else {
-                // Both are over before the end writes what it has to say.
-                let (written, done) = tokio::join!(tell(context, object, progress), working);
-                (Some(written), done)
-            }
-        }
-    };
+    let (written, outcome) = told_of(context, object, progress, Box::pin(work(&mut status))).await;
     Pass { written, status, outcome }
+}
+
+/// Does the work; gives the object as it was written meanwhile, where there was something to tell and time to tell it.
+async fn told_of<K>(
+    context: &Context,
+    object: &K,
+    progress: Option<K::Status>,
+    work: impl Future<Output = Result<Stored, Failure>>,
+) -> (Option<Arc<K>>, Result<Stored, Failure>)
+where
+    K: Source + Clone,
+    K::Status: Clone + PartialEq + Serialize,
+{
+    let Some(progress) = progress else { return (None, work.await) };
+    let mut work = pin!(work);
+    if let Ok(done) = tokio::time::timeout(UNNOTICED, work.as_mut()).await {
+        return (None, done);
+    }
+    // Both are over before the end writes what it has to say.
+    let (written, done) = tokio::join!(tell(context, object, progress), work);
+    (Some(written), done)
 }
 
 /// Writes a status in the midst of a pass; gives the object with what is known of its status then.

@@ -214,11 +214,8 @@ impl Reconciler for OciRepositoryController {
             Stage::Work(object) => object,
         };
         let object = object.as_ref();
-        let pass = lifecycle::work(&self.context, &self.store, object, async |mut status| {
-            let outcome = self.work(object, &mut status).await;
-            (status, outcome)
-        })
-        .await;
+        let work = async |status: &mut _| self.work(object, status).await;
+        let pass = lifecycle::work(&self.context, &self.store, object, work).await;
         let not_acted_on = unsupported::oci_repository(&object.spec);
         let interval = object.spec.interval.to_std();
         lifecycle::end(&self.context, object, pass, &not_acted_on, interval).await
