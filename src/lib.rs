@@ -11,6 +11,7 @@
 //!
 //! Dependencies point one way: `api` ← pure cores ← I/O modules ← controllers ← `app`.
 
+mod answer;
 pub mod api;
 pub mod app;
 pub mod args;

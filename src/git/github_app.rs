@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use rustls::SignatureScheme;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::auth::{AuthError, Data, Secret, Tls};
 use super::http;
+use crate::answer::{self, Unread};
 use crate::cause;
 use crate::proxy::Proxy;
 
@@ -178,25 +179,18 @@ impl App {
             .await;
         let response = sent.map_err(|error| failed(cause::of_request(&error)))?;
         let status = response.status();
-        let bytes = read(response).await.map_err(failed)?;
+        let bytes = Zeroizing::new(answer::read(response, MAX_ANSWER).await.map_err(|unread| {
+            failed(match unread {
+                Unread::Broken(error) => cause::of_request(&error),
+                Unread::TooLarge => format!("the answer is larger than {MAX_ANSWER} bytes"),
+            })
+        })?);
         if status != StatusCode::OK && status != StatusCode::CREATED {
             let message = serde_json::from_slice::<Complaint>(&bytes).unwrap_or_default().message;
             return Err(failed(format!("answered {}: {message}", status.as_u16())));
         }
         serde_json::from_slice(&bytes).map_err(|_| failed("the answer is not the one of GitHub's API".to_owned()))
     }
-}
-
-/// The answer's bytes; what is told of too many does not tell them.
-async fn read(mut response: Response) -> Result<Zeroizing<Vec<u8>>, String> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    while let Some(chunk) = response.chunk().await.map_err(|error| cause::of_request(&error))? {
-        if bytes.len() + chunk.len() > MAX_ANSWER {
-            return Err(format!("the answer is larger than {MAX_ANSWER} bytes"));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
 }
 
 #[derive(Deserialize)]

@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 use self::inflate::Inflate;
 use super::digest::hex;
 use super::proofs::Proof;
+use crate::answer::{self, Unread};
 use crate::cause;
 use crate::redact::redact;
 
@@ -257,14 +258,10 @@ impl Downloader {
     pub async fn get(&self, url: &Url, limit: usize, known: Option<&Validators>) -> Result<Download, DownloadError> {
         let Some(response) = self.ask(url, known, false).await? else { return Ok(Download::Unchanged) };
         let validators = Validators::of(response.headers());
-        let mut bytes = Vec::new();
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|error| broken(url, &error))?);
-            if bytes.len() > limit {
-                return Err(DownloadError::TooLarge { url: shown(url), limit });
-            }
-        }
+        let bytes = answer::read(response, limit).await.map_err(|unread| match unread {
+            Unread::Broken(error) => broken(url, &error),
+            Unread::TooLarge => DownloadError::TooLarge { url: shown(url), limit },
+        })?;
         Ok(Download::New(bytes, validators))
     }
 

@@ -12,6 +12,7 @@ use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
 
+use crate::answer::{self, Unread};
 use crate::cause;
 
 /// How long a signed address is good for: until it is used, and for a clock that is a little off.
@@ -264,14 +265,10 @@ impl S3 {
     }
 
     async fn text(&self, what: &str, response: Response, limit: usize) -> Result<String, S3Error> {
-        let mut bytes = Vec::new();
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|error| self.broken(what, &error))?);
-            if bytes.len() > limit {
-                return Err(malformed(what, format!("it is larger than {limit} bytes")));
-            }
-        }
+        let bytes = answer::read(response, limit).await.map_err(|unread| match unread {
+            Unread::Broken(error) => self.broken(what, &error),
+            Unread::TooLarge => malformed(what, format!("it is larger than {limit} bytes")),
+        })?;
         String::from_utf8(bytes).map_err(|_| malformed(what, "it is not UTF-8 text".to_owned()))
     }
 }

@@ -20,12 +20,13 @@ use super::credentials::Login;
 use super::error::OciError;
 use super::manifest::{ACCEPTED, Descriptor, Document, Manifest};
 use super::reference::{Digest, Reference, Repository};
+use crate::answer::{self, Unread};
 use crate::cause;
 use crate::proxy::Proxy;
 use crate::redact::{bounded, redact};
 
 /// The most that a manifest, a page of tags or a token may be, in bytes.
-const MAX_DOCUMENT: u64 = 4 * 1024 * 1024;
+const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
 /// The most tags that are looked at.
 const MAX_TAGS: usize = 100_000;
 /// Tags asked for at a time.
@@ -324,16 +325,11 @@ async fn said(response: Response) -> String {
     bounded(&redact(&words), MAX_SAID).into_owned()
 }
 
-async fn read(response: Response, limit: u64, what: &str) -> Result<Vec<u8>, OciError> {
-    let mut bytes = Vec::new();
-    let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        bytes.extend_from_slice(&chunk.map_err(|error| broken(what, &error))?);
-        if bytes.len() as u64 > limit {
-            return Err(OciError::TooLarge { what: what.to_owned(), limit });
-        }
-    }
-    Ok(bytes)
+async fn read(response: Response, limit: usize, what: &str) -> Result<Vec<u8>, OciError> {
+    answer::read(response, limit).await.map_err(|unread| match unread {
+        Unread::Broken(error) => broken(what, &error),
+        Unread::TooLarge => OciError::TooLarge { what: what.to_owned(), limit: limit as u64 },
+    })
 }
 
 #[cfg(test)]
