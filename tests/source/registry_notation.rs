@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use fairlead::api::source::v1::{HelmChart, OCIRepository};
-use fairlead_testbench::{NotationKey, OciRegistry, fixture_chart, tools, wait_for};
+use fairlead_testbench::{NotationKey, OciRegistry, fixture_chart, tools};
 use serde_json::{Value, json};
 
-use crate::registry_verify::{count, leaves_nothing, push, refused, spec, verified};
-use crate::scene::{PATIENCE, Scene};
+use crate::registry_verify::{count, leaves_nothing, looks_no_more, push, refused, spec, verified};
+use crate::scene::Scene;
 
 /// Says how it was called and what it could read, and is notation then.
 const TELLING: &str = r#"#!/bin/sh
@@ -79,14 +79,7 @@ async fn only_what_the_policy_trusts_becomes_an_artifact() {
     assert_eq!(scene.files(&kept.artifact.clone().unwrap()).await["a.yaml"], "one");
 
     // The same artifact and policy are not looked at again.
-    let (polls, checks) = (count(&registry, "manifests/latest"), count(&registry, "/referrers/"));
-    assert!(checks > 0);
-    wait_for("more polls", PATIENCE, || async {
-        let seen = count(&registry, "manifests/latest");
-        if seen >= polls + 3 { Ok(()) } else { Err(format!("{seen} after {polls}")) }
-    })
-    .await;
-    assert_eq!(count(&registry, "/referrers/"), checks);
+    looks_no_more(&registry).await;
 
     let second = push(&registry, "two").await;
     let seen = refused(&format!("no signature is associated with \"{app}@{second}\"")).await;

@@ -49,6 +49,18 @@ pub fn count(registry: &OciRegistry, needle: &str) -> usize {
     registry.requests().iter().filter(|request| request.contains(needle)).count()
 }
 
+/// Signatures of the newest artifact were looked for, and are not at later polls.
+pub async fn looks_no_more(registry: &OciRegistry) {
+    let (polls, checks) = (count(registry, "manifests/latest"), count(registry, "/referrers/"));
+    assert!(checks > 0);
+    wait_for("more polls", PATIENCE, || async {
+        let seen = count(registry, "manifests/latest");
+        if seen >= polls + 3 { Ok(()) } else { Err(format!("{seen} after {polls}")) }
+    })
+    .await;
+    assert_eq!(count(registry, "/referrers/"), checks);
+}
+
 /// What a program reads that checks a signature is gone when it is done, however that ends.
 pub async fn leaves_nothing(scene: &Scene) {
     let scratch = scene.operator.data_dir().join("artifacts/tmp");
@@ -81,14 +93,7 @@ async fn only_what_trusted_keys_signed_becomes_an_artifact() {
     assert_eq!(scene.files(&kept.artifact.clone().unwrap()).await["a.yaml"], "one");
 
     // The same artifact and keys are not looked at again.
-    let (polls, checks) = (count(&registry, "manifests/latest"), count(&registry, "/referrers/"));
-    assert!(checks > 0);
-    wait_for("more polls", PATIENCE, || async {
-        let seen = count(&registry, "manifests/latest");
-        if seen >= polls + 3 { Ok(()) } else { Err(format!("{seen} after {polls}")) }
-    })
-    .await;
-    assert_eq!(count(&registry, "/referrers/"), checks);
+    looks_no_more(&registry).await;
 
     let second = push(&registry, "two").await;
     let needle = format!("app@{second}': no signatures found");

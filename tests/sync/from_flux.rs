@@ -1,28 +1,12 @@
 //! A folder that Flux's kustomize-controller has applied, as it leaves things: taken over, and given back.
 
-use std::io::Write as _;
-use std::process::Stdio;
-
-use fairlead_testbench::{TestBench, wait_for};
+use fairlead_testbench::wait_for;
 use serde_json::{Value, json};
 
 use crate::world::{PATIENCE, World, config_map};
 
 const FILE: &str = "production/a.yaml";
 const LEAVES: &str = "production/leaves.yaml";
-
-/// Applies as Flux does: by its field manager, with its labels.
-fn apply_as_flux(bench: &TestBench, manifest: &str) {
-    let mut child = bench
-        .command("kubectl")
-        .args(["apply", "--server-side", "--field-manager=kustomize-controller", "--filename=-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("start kubectl");
-    child.stdin.take().expect("a pipe").write_all(manifest.as_bytes()).expect("write to kubectl");
-    assert!(child.wait().expect("wait for kubectl").success(), "{manifest}");
-}
 
 fn owned(manifest: &str, namespace: &str) -> String {
     let labels = format!(
@@ -58,7 +42,7 @@ async fn a_folder_of_flux_is_taken_over_as_it_is_and_can_be_given_back() {
     let (stays, leaves) = (config_map(&ns, "stays", "1"), config_map(&ns, "leaves", "1"));
     let commit = world.releases.commit("All", &[(FILE, Some(&stays)), (LEAVES, Some(&leaves))]);
     for manifest in [&stays, &leaves] {
-        apply_as_flux(world.bench, &owned(manifest, &ns));
+        world.apply_as_flux(&owned(manifest, &ns));
     }
     let maps = async || {
         let mut found = Vec::new();
@@ -99,7 +83,7 @@ async fn a_folder_of_flux_is_taken_over_as_it_is_and_can_be_given_back() {
     // What Flux applied is pruned when it leaves, and what is applied now is as Flux would have it.
     world.push(&[(LEAVES, None)]).await.is_ready();
     assert!(world.live("v1", "ConfigMap", &ns, "leaves").await.is_none());
-    apply_as_flux(world.bench, &owned(&stays, &ns));
+    world.apply_as_flux(&owned(&stays, &ns));
     let after = world.live("v1", "ConfigMap", &ns, "stays").await.expect("it is there").metadata;
     assert_eq!((after.uid, after.resource_version), (before[1].0.clone(), before[1].1.clone()), "Flux changes nothing");
 }

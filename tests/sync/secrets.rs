@@ -1,8 +1,5 @@
 //! What a Secret holds is what its manifest says, in whichever of its two fields.
 
-use std::io::Write as _;
-use std::process::Stdio;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
@@ -26,27 +23,13 @@ async fn data(world: &World, name: &str) -> Value {
         .into()
 }
 
-/// Applies by the operator's field manager, as an earlier version did.
-fn apply_as_before(world: &World, manifest: &str) {
-    let mut child = world
-        .bench
-        .command("kubectl")
-        .args(["apply", "--server-side", "--field-manager=kustomize-controller", "--filename=-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("start kubectl");
-    child.stdin.take().expect("a pipe").write_all(manifest.as_bytes()).expect("write to kubectl");
-    assert!(child.wait().expect("wait for kubectl").success());
-}
-
 #[tokio::test]
 async fn a_key_that_leaves_the_texts_of_a_secret_goes() {
     let world = World::new("texts", &[("README.md", Some("x"))]).await;
     let ns = world.id.clone();
     // Applied by its texts: one key has left already, and stayed; one is somebody else's.
-    apply_as_before(&world, &secret(&ns, "old", "stringData: {user: one, left: long-ago}"));
-    apply_as_before(&world, &secret(&ns, "old", "stringData: {user: one}"));
+    world.apply_as_flux(&secret(&ns, "old", "stringData: {user: one, left: long-ago}"));
+    world.apply_as_flux(&secret(&ns, "old", "stringData: {user: one}"));
     let theirs = r#"{"stringData":{"theirs":"kept"}}"#;
     let patch = ["-n", &ns, "patch", "secret", "old", "--type=merge", "--field-manager=them", "-p", theirs];
     world.bench.kubectl(&patch);

@@ -1,6 +1,8 @@
 //! A releases repository, a cluster that follows it, and an operator between the two.
 
+use std::io::Write as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use fairlead::api::kustomize::v1::{Kustomization, KustomizationStatus};
@@ -195,6 +197,20 @@ impl World {
     pub async fn value(&self, name: &str) -> Option<String> {
         let map = self.live("v1", "ConfigMap", &self.id, name).await?;
         map.data.pointer("/data/x")?.as_str().map(str::to_owned)
+    }
+
+    /// Applies by the field manager of Flux's kustomize-controller, which is the operator's as well.
+    pub fn apply_as_flux(&self, manifest: &str) {
+        let mut child = self
+            .bench
+            .command("kubectl")
+            .args(["apply", "--server-side", "--field-manager=kustomize-controller", "--filename=-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("start kubectl");
+        child.stdin.take().expect("a pipe").write_all(manifest.as_bytes()).expect("write to kubectl");
+        assert!(child.wait().expect("wait for kubectl").success(), "{manifest}");
     }
 
     /// Sets an annotation (`key=value`) of a Kustomization.
